@@ -1,0 +1,5 @@
+"""``python -m llm4rec``: the command line."""
+
+from .cli import main
+
+main()

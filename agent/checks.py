@@ -1,0 +1,150 @@
+"""What ``llm4rec doctor`` looks at: the installation, the models, the workspace."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from .. import threads
+from ..catalog.workspace import Workspace
+from ..errors import Llm4RecError
+from ..tools.results import Record, Versioned
+
+PACKAGES = (
+    "llama-cpp-python",
+    "langgraph",
+    "langchain-core",
+    "chromadb",
+    "torch",
+    "sentence-transformers",
+    "open_clip_torch",
+    "dowhy",
+    "polars",
+)
+#: Free space below which a build is likely to fail, in bytes.
+LITTLE_SPACE = 2 * 1024**3
+
+
+class Finding(Record):
+    """One thing looked at. ``note`` is worth knowing; ``bad`` means that something will not work."""
+
+    level: Literal["ok", "note", "bad"]
+    what: str
+    text: str
+
+
+class Examination(Versioned):
+    """Everything the doctor found."""
+
+    schema_: Literal["llm4rec.doctor/1"] = Field(default="llm4rec.doctor/1", alias="schema")
+    findings: tuple[Finding, ...]
+
+    @property
+    def well(self) -> bool:
+        return all(finding.level != "bad" for finding in self.findings)
+
+
+def examine(root: Path, llm: str | None) -> Examination:
+    """Look at everything; whatever is broken becomes a finding, not an error."""
+    findings = [
+        Finding(
+            level="ok",
+            what="machine",
+            text=f"Python {platform.python_version()}, {threads.cores()} cores: {threads.llm_threads()} threads for "
+            f"the language model, {threads.encoder_threads()} for the encoders",
+        )
+    ]
+    for name, look in (
+        ("packages", _packages),
+        ("language model", lambda: _language_model(llm)),
+        ("encoders", _encoders),
+        ("workspace", lambda: _workspace(root)),
+    ):
+        findings.extend(_guarded(name, look))
+    return Examination(findings=tuple(findings))
+
+
+def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except Llm4RecError as error:
+        found.append(Finding(level="bad", what=what, text=str(error)))
+    except (OSError, ImportError, RuntimeError, ValueError) as error:
+        found.append(Finding(level="bad", what=what, text=f"{type(error).__name__}: {error}"))
+    return found
+
+
+def _packages() -> Iterator[Finding]:
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(level="bad", what="packages", text=f"{name} is not installed: pip install llm4rec again")
+    yield Finding(level="ok", what="packages", text=", ".join(versions))
+
+
+def _language_model(llm: str | None) -> Iterator[Finding]:
+    from .probe import probe
+    from .weights import describe, resolve
+
+    if llm == "rules":
+        yield Finding(level="note", what="language model", text="none: the rule-based planner is asked for")
+        return
+    source = resolve(llm)
+    shown = "; ".join(f"{name}: {value}" for name, value in describe(source).items())
+    yield Finding(level="ok", what="language model", text=shown)
+    if source.path is not None:
+        verdict = probe(source.path)
+        buffers = "on" if verdict.extra_buffers else "off: the processor's fast path crashes with this model"
+        yield Finding(
+            level="ok" if verdict.extra_buffers else "note", what="llama.cpp", text=f"repacked weight buffers {buffers}"
+        )
+
+
+def _encoders() -> Iterator[Finding]:
+    from ..catalog.weights import bundled_image_weights, bundled_text_model
+
+    yield Finding(level="ok", what="encoders", text=f"bundled text model: {bundled_text_model()}")
+    yield Finding(level="ok", what="encoders", text=f"bundled image weights: {bundled_image_weights()}")
+
+
+def _workspace(root: Path) -> Iterator[Finding]:
+    if not root.exists():
+        yield Finding(level="note", what="workspace", text=f"none at {root}: make one with 'llm4rec build'")
+        return
+    free = shutil.disk_usage(root).free
+    if free < LITTLE_SPACE:
+        yield Finding(level="note", what="disk", text=f"{free / 1024**3:.1f} GiB free at {root}: a build may not fit")
+    workspace = Workspace(root)
+    manifest = workspace.open().manifest
+    yield Finding(
+        level="ok",
+        what="workspace",
+        text=f"{manifest.source} ({manifest.kind}), {manifest.items:,} items, {manifest.users:,} users, "
+        f"{manifest.interactions:,} interactions, built {manifest.created:%Y-%m-%d %H:%M} UTC"
+        + (", simulated log" if manifest.simulated else ""),
+    )
+    from .opening import open_workspace
+
+    opened = open_workspace(root)
+    try:
+        knowledge = opened.knowledge()
+        yield Finding(
+            level="ok",
+            what="stores",
+            text=f"{len(knowledge.store.users())} users with events, live catalogue version {knowledge.version}, "
+            f"views {', '.join(opened.views)} open",
+        )
+        ease = manifest.models.get("ease", {})
+        yield Finding(level="ok", what="models", text=f"EASE ({ease.get('form')}), {ease.get('trained_items')} items")
+        yield Finding(level="ok", what="bias report", text=opened.bias.verdict)
+    finally:
+        opened.close()

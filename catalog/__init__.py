@@ -1,0 +1,1 @@
+"""What is recommended: items and interactions, the readers that bring them, the views they are searched by."""

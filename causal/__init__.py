@@ -1,0 +1,1 @@
+"""What exposure and popularity did to the log, estimated and refuted."""

@@ -1,0 +1,38 @@
+"""Posters in a terminal that can draw them (Kitty's graphics or Sixel), by textual-image; else nothing."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+#: Width of a poster, in character cells.
+CELLS = 10
+
+
+@cache
+def can_draw() -> bool:
+    """Whether the terminal draws real pictures: asked once, and only of a real terminal."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return False
+    from textual_image.renderable import Image as Auto
+    from textual_image.renderable.sixel import Image as Sixel
+    from textual_image.renderable.tgp import Image as Kitty
+
+    return Auto in (Sixel, Kitty)
+
+
+def thumbnail(images: Path, name: str | None) -> Any:
+    """A renderable of one poster; empty where there is none, or it cannot be read."""
+    from ..catalog.images import contained, open_image
+    from ..errors import UserError
+
+    if name is None:
+        return ""
+    from textual_image.renderable import Image as Auto
+
+    try:
+        return Auto(open_image(contained(images, name)), width=CELLS)
+    except UserError as error:
+        return f"[dim]{error}[/dim]"

@@ -1,0 +1,112 @@
+"""``llm4rec profile``: what is known of a user; undo, forget, export, import."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import DEFAULT_WORKSPACE, JsonOption, UserOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from ..agent.recommender import Recommender
+
+app = typer.Typer(no_args_is_help=True, help="What is known of a user: show, undo, forget, export, import.")
+
+
+def _opened(workspace: Path) -> Recommender:
+    from .ask import opened
+
+    return opened(workspace)
+
+
+def lines_of(recommender: Recommender, user: str) -> list[str]:
+    """The profile as sentences; the log is told by its size."""
+    from ..profiles.describe import describe
+
+    knowledge = recommender.knowledge
+    logged = len(knowledge.interactions.of_user(user).items)
+    lines = describe(recommender.profile(user), knowledge.title)
+    if logged:
+        lines.append(f"{logged} items are in your log (see 'llm4rec history').")
+    return lines or ["Nothing is known yet."]
+
+
+@app.command()
+def show(user: UserOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+    """Describe what is known of a user, with reasons."""
+    with _opened(workspace) as recommender:
+        recommender.require_user(user)
+        if as_json:
+            from ..profiles.transfer import export_user
+
+            typer.echo(export_user(recommender.knowledge.store, user))
+            return
+        for line in lines_of(recommender, user):
+            typer.echo(line)
+
+
+@app.command()
+def undo(
+    user: UserOption,
+    event: Annotated[str | None, typer.Argument(help="Id of the event; default: the latest.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Take back one piece of feedback, as if it had never been said."""
+    with _opened(workspace) as recommender:
+        typer.echo(f"Taken back: {recommender.undo(user, event)}.")
+
+
+@app.command()
+def forget(
+    user: UserOption,
+    item: Annotated[
+        str | None, typer.Option("--item", help="Forget only what concerns this item (title or id).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a user's events and threads (or one item's events) from the stores, free pages included."""
+    what = f"what {user!r} said of {item!r}" if item else f"everything {user!r} ever said here"
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Erase {what}? This cannot be undone")):
+        from ..errors import UserError
+
+        raise UserError("nothing was erased: answer yes, or pass --yes")
+    with _opened(workspace) as recommender:
+        receipt = recommender.forget(user, item=item)
+    typer.echo(receipt.model_dump_json() if as_json else receipt.text())
+
+
+@app.command("export")
+def export(
+    user: UserOption,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: stdout.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a user's events as JSON, to read back with 'import' bit for bit."""
+    from ..profiles.transfer import export_user
+
+    with _opened(workspace) as recommender:
+        recommender.require_user(user)
+        text = export_user(recommender.knowledge.store, user)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+
+
+@app.command("import")
+def import_(
+    user: UserOption,
+    source: Annotated[Path, typer.Argument(help="A profile JSON written by 'export', or a CSV of item,value,time.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Read a user's events from JSON, or a history from CSV."""
+    with _opened(workspace) as recommender:
+        done = recommender.import_profile(user, source)
+    typer.echo(f"{done.new} events imported for {done.user}, {done.known} were known already.")
+    for problem in done.problems:
+        typer.echo(problem, err=True)

@@ -1,0 +1,264 @@
+"""The conversation as a state machine: recall -> plan -> act -> ... -> respond -> remember."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from ..errors import Llm4RecError, ToolError, TurnError
+from ..tools.base import Bus, Tool, TurnContext
+from ..tools.results import Card, ToolRun
+from .planner import Planner, PlanRequest
+from .respond import compose
+from .state import ItemsReady, NodeStarted, Notice, State, TextDelta, ToolFinished
+
+log = logging.getLogger(__name__)
+
+#: Rounds of plan and act in one turn, and calls in one plan.
+MOST_ROUNDS = 4
+MOST_CALLS = 3
+#: Messages a thread keeps in its checkpoint.
+KEPT_MESSAGES = 40
+
+Toolbox = Callable[[int], Mapping[str, Tool]]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What the graph is handed: it makes none of these.
+
+    Attributes:
+        planner: reads the message and chooses tools.
+        fallback: plans when the planner fails (its model gone, its output broken); the reply says so.
+        toolbox: the tools, for a number of items on the table.
+        replan: ``on_error`` plans again only after a recoverable error (a small model cannot judge its own
+            results); ``always`` until the planner answers in words, as large models do.
+    """
+
+    planner: Planner
+    fallback: Planner
+    toolbox: Toolbox
+    replan: Literal["on_error", "always"] = "on_error"
+
+    def recall(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
+        """Fold the profile, put the last list back on the bus, open the turn."""
+        started = time.perf_counter()
+        desk = runtime.context
+        _tell(NodeStarted(node="recall"))
+        number = state.get("number", 0) + 1
+        at = time.time()
+        desk.open(number=number, started=at)
+        desk.bus = restore_bus(desk, state)
+        desk.clock("recall", started)
+        return {
+            "messages": [HumanMessage(desk.message)],
+            "number": number,
+            "started": at,
+            "rounds": 0,
+            "failures": [],
+            "planned": [],
+            "said": "",
+            "runs": [],
+            "reply": "",
+        }
+
+    def plan(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
+        """Ask the planner; where it fails, say so and let the rules plan."""
+        started = time.perf_counter()
+        desk = runtime.context
+        _tell(NodeStarted(node="plan"))
+        request = PlanRequest(
+            desk=desk,
+            tools=self.toolbox(len(desk.bus)),
+            past=state.get("messages", [])[:-1],
+            failures=state.get("failures", []),
+        )
+        try:
+            answer = self.planner.plan(request)
+        except TurnError as error:
+            desk.notice(f"The language model could not plan ({error}): rules planned this turn.")
+            answer = self.fallback.plan(request)
+        except Llm4RecError:
+            raise
+        except Exception as error:  # a model is outside code: whatever it raises must not lose the turn
+            log.exception("planner %s failed", self.planner.name)
+            desk.notice(f"The language model failed ({type(error).__name__}): rules planned this turn.")
+            answer = self.fallback.plan(request)
+        calls = [
+            {"name": c["name"], "args": c["args"], "id": c.get("id") or f"call-{i}"}
+            for i, c in enumerate(answer.tool_calls[:MOST_CALLS])
+        ]
+        desk.clock("plan", started)
+        return {
+            "planned": calls,
+            "said": "" if calls else _words(answer),
+            "rounds": state.get("rounds", 0) + 1,
+        }
+
+    def act(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
+        """Run the planned calls: feedback first, so that whatever ranks in this plan ranks with it."""
+        started = time.perf_counter()
+        desk = runtime.context
+        _tell(NodeStarted(node="act"))
+        tools = self.toolbox(len(desk.bus))
+        already = {_key(run["name"], run["arguments"]) for run in state.get("runs", [])}
+        planned = state.get("planned", [])
+        order = sorted(range(len(planned)), key=lambda i: not _commits(tools, planned[i]["name"]))
+        runs: list[ToolRun] = []
+        results: dict[int, ToolMessage] = {}
+        failures: list[str] = []
+        for position in order:
+            call = planned[position]
+            desk.call = f"{state['rounds']}.{position}"
+            if _key(call["name"], call["args"]) in already:
+                run = ToolRun(
+                    name=call["name"], arguments=call["args"], ok=False, observation="already done", seconds=0.0
+                )
+            else:
+                run = _run(desk, tools, call)
+                if not run.ok:
+                    failures.append(run.observation)
+            already.add(_key(call["name"], call["args"]))
+            runs.append(run)
+            _tell(ToolFinished(run=run))
+            if run.ok and tools[run.name].lists:
+                desk.clock("first_result", desk.opened)
+                _tell(ItemsReady(cards=desk.bus.cards))
+            results[position] = ToolMessage(run.observation, tool_call_id=call["id"], name=call["name"])
+        desk.clock("act", started)
+        return {
+            "messages": [
+                AIMessage(content="", tool_calls=[dict(c) for c in planned]),
+                *(results[position] for position in sorted(results)),
+            ],
+            "failures": failures,
+            "runs": [*state.get("runs", []), *(run.model_dump(mode="json") for run in runs)],
+        }
+
+    def after_plan(self, state: State) -> Literal["act", "respond"]:
+        return "act" if state.get("planned") else "respond"
+
+    def after_act(self, state: State) -> Literal["plan", "respond"]:
+        if state.get("rounds", 0) >= MOST_ROUNDS:
+            return "respond"
+        progressed = any(run["observation"] != "already done" for run in state["runs"][-len(state["planned"]) :])
+        if not progressed:
+            return "respond"
+        if self.replan == "always":
+            return "plan"
+        return "plan" if state.get("failures") and not _asks_back(state["failures"]) else "respond"
+
+    def respond(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
+        """Say what is known, and what failed."""
+        started = time.perf_counter()
+        desk = runtime.context
+        _tell(NodeStarted(node="respond"))
+        reply = compose(desk, said=state.get("said", ""), failures=state.get("failures", []), planner=self.planner.name)
+        for notice in desk.notices:
+            _tell(Notice(text=notice))
+        _tell(TextDelta(text=reply))
+        desk.clock("respond", started)
+        return {"reply": reply, "messages": [AIMessage(reply)]}
+
+    def remember(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
+        """Keep what the next turn may point at: the shown list, and no more messages than needed."""
+        from langchain_core.messages import RemoveMessage
+
+        desk = runtime.context
+        _tell(NodeStarted(node="remember"))
+        old = state["messages"][: max(0, len(state["messages"]) - KEPT_MESSAGES)]
+        update: dict[str, Any] = {"messages": [RemoveMessage(id=m.id) for m in old if m.id is not None]}
+        if desk.fresh:
+            update["shown"] = [{"id": c.id, "score": c.score, "ranks": dict(c.ranks)} for c in desk.bus.cards]
+            update["request"] = {"query": desk.bus.query, "cited": list(desk.bus.cited)}
+        return update
+
+    def graph(self, checkpointer: BaseCheckpointSaver[Any] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """Compile. The turn's desk is passed as the run's context: ``graph.stream(..., context=desk)``."""
+        builder = StateGraph(State, context_schema=TurnContext)
+        for node in (self.recall, self.plan, self.act, self.respond, self.remember):
+            builder.add_node(node.__name__, node)
+        builder.add_edge(START, "recall")
+        builder.add_edge("recall", "plan")
+        builder.add_conditional_edges("plan", self.after_plan, ["act", "respond"])
+        builder.add_conditional_edges("act", self.after_act, ["plan", "respond"])
+        builder.add_edge("respond", "remember")
+        builder.add_edge("remember", END)
+        return builder.compile(checkpointer=checkpointer)
+
+
+def _tell(event: NodeStarted | ToolFinished | ItemsReady | Notice | TextDelta) -> None:
+    get_stream_writer()(event)
+
+
+def _key(name: str, arguments: Mapping[str, Any]) -> str:
+    return name + json.dumps(arguments, sort_keys=True, default=str)
+
+
+def _commits(tools: Mapping[str, Tool], name: str) -> bool:
+    return name in tools and tools[name].commits
+
+
+def _words(answer: AIMessage) -> str:
+    return answer.content if isinstance(answer.content, str) else str(answer.text)
+
+
+def _asks_back(failures: list[str]) -> bool:
+    """A failure that only the person can mend (which of two titles) is asked, not planned around."""
+    return any("is not clear" in failure or "has nothing called" in failure for failure in failures)
+
+
+def _run(desk: TurnContext, tools: Mapping[str, Tool], call: Mapping[str, Any]) -> ToolRun:
+    started = time.perf_counter()
+    try:
+        if call["name"] not in tools:
+            raise ToolError(f"there is no tool {call['name']!r}: use one of {', '.join(tools)}")
+        observation, ok = tools[call["name"]].call(desk, call["args"]), True
+    except ToolError as error:
+        observation, ok = str(error), False
+    except TurnError:
+        raise
+    except Llm4RecError as error:
+        observation, ok = str(error), False
+    except Exception as error:  # a tool's bug must not lose the turn, nor pass unseen
+        log.exception("tool %s failed", call["name"])
+        observation, ok = f"{call['name']} failed: {type(error).__name__}", False
+        desk.notice(f"{call['name']} failed inside ({type(error).__name__}); the log has the details.")
+    return ToolRun(
+        name=str(call["name"]),
+        arguments=dict(call["args"]),
+        ok=ok,
+        observation=observation,
+        seconds=round(time.perf_counter() - started, 4),
+    )
+
+
+def restore_bus(desk: TurnContext, state: Mapping[str, Any]) -> Bus:
+    """The thread's last list, back on the bus. Items that have left the catalogue are not on it."""
+    catalogue = desk.knowledge.catalogue
+    cards: list[Card] = []
+    for shown in state.get("shown", []):
+        row = catalogue.row_of.get(shown["id"])
+        if row is not None and catalogue.available[row]:
+            cards.append(
+                Card.of(catalogue.item(row), ordinal=len(cards) + 1, score=shown["score"], ranks=shown["ranks"])
+            )
+    request = state.get("request") or {"query": None, "cited": []}
+    return Bus(cards, query=request["query"], cited=request["cited"])
+
+
+def thread_state(saver: BaseCheckpointSaver[Any], thread_id: str) -> Mapping[str, Any]:
+    """What a thread remembers; empty for a new one."""
+    checkpoint = saver.get({"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+    return checkpoint["channel_values"] if checkpoint else {}

@@ -1,0 +1,68 @@
+"""From what the tools left on the desk to what is said. Titles, years and names come from the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..catalog.text import one_line
+from ..tools.base import TurnContext
+from ..tools.results import Card, Claim
+
+
+def label(card: Card) -> str:
+    """An item's title, with its year where it has one, in bold."""
+    year = card.attributes.get("year")
+    return f"**{plain(card.title)}**" + (f" ({year:.0f})" if isinstance(year, float) else "")
+
+
+def plain(text: str, limit: int = 120) -> str:
+    """Text from the catalogue, with Markdown's signs disarmed."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in one_line(text, limit))
+
+
+def compose(desk: TurnContext, *, said: str, failures: Sequence[str], planner: str) -> str:
+    """The reply in Markdown, from the desk alone: nothing in it was generated, except ``said`` (a plain reply)."""
+    paragraphs: list[str] = []
+    if desk.noted:
+        paragraphs.append("Noted: " + "; ".join(plain(claim.text) for claim in desk.noted) + ".")
+    if desk.described is not None:
+        paragraphs.append(_described(desk.described))
+    if desk.findings or desk.findings_title:
+        lines = [plain(desk.findings_title)] if desk.findings_title else []
+        lines.extend(f"- {plain(claim.text, 600)}" for claim in desk.findings)
+        paragraphs.append("\n".join(lines))
+    if desk.fresh:
+        paragraphs.append(_lead(desk))
+    if failures:
+        paragraphs.append("\n".join(f"I could not do one thing: {plain(f, 300)}" for f in failures))
+    if said and not paragraphs:
+        paragraphs.append(one_line(said, 800))
+    if not paragraphs:
+        paragraphs.append("I did not catch what you are after. Name a mood, a subject, or a title you liked.")
+    if planner == "rules":
+        paragraphs.append("_(No language model is in use: a rule-based planner read this.)_")
+    return "\n\n".join(paragraphs)
+
+
+def _described(card: Card) -> str:
+    return label(card) + "\n" + "\n".join(f"- {plain(claim.text, 500)}" for claim in card.claims)
+
+
+def _lead(desk: TurnContext) -> str:
+    """One sentence above the list."""
+    cards = desk.bus.cards
+    if not cards:
+        return "Nothing in the catalogue fits all of that. Loosen one of the wishes?"
+    wanted = f"for “{plain(desk.bus.query, 80)}”" if desk.bus.query else "for you"
+    what = "This one is" if len(cards) == 1 else f"These {len(cards)} are"
+    return f"{what} {wanted}; what you know already is left out."
+
+
+def with_list(reply: str, cards: Sequence[Card]) -> str:
+    """The reply with its list, in Markdown, for clients that show text only."""
+    lines = [f"{card.ordinal}. {label(card)}: {_told(card.claims)}" for card in cards]
+    return "\n".join([reply, "", *lines]) if lines else reply
+
+
+def _told(claims: Sequence[Claim]) -> str:
+    return "; ".join(plain(claim.text, 200) for claim in claims) + "."

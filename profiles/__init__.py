@@ -1,0 +1,1 @@
+"""What is known of a user: events, their fold, the stores."""

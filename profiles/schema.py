@@ -1,0 +1,75 @@
+"""Numbered migrations of the profile store: ``migrations/0001_name.sql`` and so on, applied in order, each once."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from ..errors import UserError
+
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema: its number (1, 2, 3, without gaps) and its statements."""
+
+    number: int
+    statements: tuple[str, ...]
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """The migrations this version knows, in order.
+
+    Raises:
+        RuntimeError: the installation lacks one.
+    """
+    found = [
+        Migration(int(match[1]), split(entry.read_text(encoding="utf-8")))
+        for entry in resources.files(__package__).joinpath("migrations").iterdir()
+        if (match := _NAME.fullmatch(entry.name))
+    ]
+    found.sort(key=lambda migration: migration.number)
+    numbers = [migration.number for migration in found]
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        raise RuntimeError(f"profile migrations are incomplete: found {numbers}")
+    return tuple(found)
+
+
+def split(script: str) -> tuple[str, ...]:
+    """The statements of a script. `executescript` would commit between them, and a migration is all or nothing."""
+    statements: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    if pending.strip():
+        raise ValueError(f"the last statement does not end: {pending.strip()[:60]!r}")
+    return tuple(statements)
+
+
+def migrate(connection: sqlite3.Connection, path: Path, known: tuple[Migration, ...]) -> None:
+    """Bring the tables up to date, inside the caller's write transaction.
+
+    Raises:
+        UserError: the store was written by a newer version of the package.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS profile_migrations (number INTEGER PRIMARY KEY)")
+    applied: int = connection.execute("SELECT coalesce(max(number), 0) FROM profile_migrations").fetchone()[0]
+    newest = known[-1].number
+    if applied > newest:
+        raise UserError(
+            f"{path}: this profile store has schema version {applied}, and this llm4rec knows up to {newest}: "
+            "upgrade llm4rec, or use the version that wrote it"
+        )
+    for migration in known[applied:]:
+        for statement in migration.statements:
+            connection.execute(statement)
+        connection.execute("INSERT INTO profile_migrations (number) VALUES (?)", (migration.number,))

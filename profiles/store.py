@@ -1,0 +1,242 @@
+"""Where events are kept. `ProfileStore` is what the rest of the package sees; SQLite needs no server."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import UserError
+from .database import Database, changed_outside
+from .events import Event, EventConflict, first_problem
+from .schema import Migration, migrations
+
+_COLUMNS: Final = tuple(Event.model_fields)
+_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM profile_events"
+_INSERT: Final = (
+    f"INSERT INTO profile_events ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + name for name in _COLUMNS)})"
+)
+#: Ids of the events that go: those meant, and every undo that refers to one that goes.
+_GONE: Final = """(
+    WITH RECURSIVE gone (id) AS (
+        SELECT id FROM profile_events WHERE user = :user AND {meant}
+        UNION
+        SELECT event.id FROM profile_events AS event JOIN gone ON event.target = gone.id
+    )
+    SELECT id FROM gone
+)"""
+_BLANK: Final = """
+UPDATE profile_events SET message = NULL, erased = 1
+WHERE user = :user AND id NOT IN {gone}
+AND message IN (SELECT message FROM profile_events WHERE message IS NOT NULL AND id IN {gone})
+"""
+_DELETE: Final = "DELETE FROM profile_events WHERE id IN {gone}"
+
+
+class Receipt(BaseModel):
+    """What forgetting did.
+
+    Attributes:
+        user: of whom.
+        events: how many events were erased, undos of them included.
+        messages: how many other events lost the message they quoted, because something erased was said in it.
+        notes: what the person should know of: places that may still hold what was erased.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str
+    events: int
+    messages: int = 0
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """In words, a line each."""
+        erased = f"{self.events:,} event{'' if self.events == 1 else 's'} erased, free pages of the file included."
+        quotes = f"{self.messages:,} other event{'' if self.messages == 1 else 's'} lost the message quoted."
+        return "\n".join((erased, *((quotes,) if self.messages else ()), *self.notes))
+
+
+class ProfileStore(Protocol):
+    """Keeps events in the order they were appended. Safe to use from many threads and processes at once.
+
+    Every method raises UserError for what the person can mend (disk full, file locked or damaged).
+    """
+
+    def append(self, event: Event) -> bool:
+        """Keep an event; on return it survives a crash. False when it is known already (see `Event.same_as`).
+
+        Raises:
+            EventConflict: another event has this id.
+            UserError: an undo of an event that this user does not have.
+        """
+        ...
+
+    def append_many(self, events: Iterable[Event]) -> int:
+        """Keep all of them or, on any error, none; gives how many were new. Raises as `append`."""
+        ...
+
+    def events(self, user: str, *, until: str | None = None) -> tuple[Event, ...]:
+        """A user's events in the order they were appended, up to and with the event of id ``until``.
+
+        Raises:
+            UserError: the user has no event ``until``.
+        """
+        ...
+
+    def latest(self, user: str, n: int) -> tuple[Event, ...]:
+        """The last ``n`` events of a user, the oldest of them first."""
+        ...
+
+    def users(self) -> tuple[str, ...]:
+        """Everyone with at least one event, sorted."""
+        ...
+
+    def forget_user(self, user: str) -> Receipt:
+        """Erase everything of a user, down to the bytes in the store's files."""
+        ...
+
+    def forget_item(self, user: str, item: str) -> Receipt:
+        """Erase what a user said of an item, and the undos of it; otherwise as `forget_user`.
+
+        Messages it was said in are erased from the user's other events too.
+        """
+        ...
+
+    def forget_event(self, user: str, event_id: str) -> Receipt:
+        """Erase one event and the undos of it; else as `forget_item`. With an undo gone, what it took back counts."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; the store cannot be used any more."""
+        ...
+
+
+class SqliteProfileStore:
+    """A `ProfileStore` in one SQLite file.
+
+    Args:
+        path: the file, made when missing.
+        recover: set a damaged file aside and start an empty one, and say so in ``notices``.
+        timeout: seconds to wait for other threads and processes.
+        schema: the migrations; others than this version's own are for tests.
+
+    Raises:
+        DamagedFile: the file is damaged and ``recover`` is False.
+        UserError: the file cannot be opened, or was written by a newer version.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        recover: bool = False,
+        timeout: float = 30.0,
+        schema: tuple[Migration, ...] | None = None,
+    ) -> None:
+        self._database = Database(path, schema or migrations(), timeout=timeout, recover=recover)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the person should be told about the opening of the file; empty when all was well."""
+        return self._database.notices
+
+    def append(self, event: Event) -> bool:
+        """See `ProfileStore.append`."""
+        return self.append_many((event,)) == 1
+
+    def append_many(self, events: Iterable[Event]) -> int:
+        """See `ProfileStore.append_many`."""
+        given = tuple(events)  # before the lock is taken: it may be a slow generator
+        with self._database.writing() as connection:
+            return sum(self._insert(connection, event) for event in given)
+
+    def events(self, user: str, *, until: str | None = None) -> tuple[Event, ...]:
+        """See `ProfileStore.events`."""
+        with self._database.reading() as connection:
+            if until is None:
+                rows = connection.execute(f"{_SELECT} WHERE user = ? ORDER BY seq", (user,)).fetchall()
+            else:
+                last = connection.execute("SELECT seq FROM profile_events WHERE user = ? AND id = ?", (user, until))
+                found = last.fetchone()
+                if found is None:
+                    raise UserError(f"no event {until!r} of {user!r}: name one of the events the user has")
+                rows = connection.execute(
+                    f"{_SELECT} WHERE user = ? AND seq <= ? ORDER BY seq", (user, found[0])
+                ).fetchall()
+        return self._read(rows)
+
+    def latest(self, user: str, n: int) -> tuple[Event, ...]:
+        """See `ProfileStore.latest`."""
+        if n < 0:
+            raise ValueError(f"n must not be negative: {n}")
+        with self._database.reading() as connection:
+            rows = connection.execute(f"{_SELECT} WHERE user = ? ORDER BY seq DESC LIMIT ?", (user, n)).fetchall()
+        return self._read(rows[::-1])
+
+    def users(self) -> tuple[str, ...]:
+        """See `ProfileStore.users`."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT DISTINCT user FROM profile_events").fetchall()
+        return tuple(sorted(row[0] for row in rows))
+
+    def forget_user(self, user: str) -> Receipt:
+        """See `ProfileStore.forget_user`."""
+        return self._forget(user, "TRUE")
+
+    def forget_item(self, user: str, item: str) -> Receipt:
+        """See `ProfileStore.forget_item`."""
+        return self._forget(user, "item = :item", item=item)
+
+    def forget_event(self, user: str, event_id: str) -> Receipt:
+        """See `ProfileStore.forget_event`."""
+        return self._forget(user, "id = :id", id=event_id)
+
+    def close(self) -> None:
+        """See `ProfileStore.close`."""
+        self._database.close()
+
+    def _insert(self, connection: sqlite3.Connection, event: Event) -> bool:
+        row = connection.execute(f"SELECT erased, {', '.join(_COLUMNS)} FROM profile_events WHERE id = ?", (event.id,))
+        found = row.fetchone()
+        if found is not None:
+            (known,) = self._read([found[1:]])
+            # A message erased on request does not make the repeated event another one, nor does it come back.
+            arrived = event.model_copy(update={"message": None}) if found[0] else event
+            if not known.same_as(arrived):
+                raise EventConflict(f"event {event.id!r} is known and says something else: give the new one its own id")
+            return False
+        if event.target is not None:
+            mine = "SELECT 1 FROM profile_events WHERE id = ? AND user = ?"
+            if connection.execute(mine, (event.target, event.user)).fetchone() is None:
+                raise UserError(f"nothing to undo: {event.user!r} has no event {event.target!r}")
+        connection.execute(_INSERT, event.model_dump())
+        return True
+
+    def _forget(self, user: str, meant: str, **names: str) -> Receipt:
+        gone = _GONE.format(meant=meant)
+        parameters = {"user": user, **names}
+        with self._database.writing() as connection:
+            messages = connection.execute(_BLANK.format(gone=gone), parameters).rowcount
+            events = connection.execute(_DELETE.format(gone=gone), parameters).rowcount
+        # Also when nothing was found: forgetting again is how a scrub that failed is made good.
+        self._database.scrub()
+        notes = tuple(
+            f"{name}, once set aside as damaged, may still hold what was erased: delete it when it is no longer needed"
+            for name in self._database.set_aside()
+        )
+        return Receipt(user=user, events=events, messages=messages, notes=notes)
+
+    def _read(self, rows: Sequence[tuple[Any, ...]]) -> tuple[Event, ...]:
+        try:
+            return tuple(Event.model_validate(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+        except ValidationError as error:
+            raise changed_outside(self.path, first_problem(error)) from error

@@ -1,0 +1,145 @@
+"""Likeness in a content space (text or image): serves items and users that no log knows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Contribution, contributions_of
+from .history import History
+
+#: A centred vector shorter than this is the mean itself, up to rounding: it has no direction to compare.
+_SHORTEST = 1e-2
+
+
+class ContentRanker:
+    """Cosine between each item and the user's profile, both centred on the mean item.
+
+    profile = sum_j l_j exp(-age_j / tau) c_j, with l the history's leanings, and score_i = cos(profile, c_i), where c
+    is an item's vector less the mean vector of the view. Centring takes out what all items share, so that a typical
+    item scores about 0, which is also the score of an item without this view: not knowing is neutral, not bad.
+
+    Args:
+        name: of the view, ``text`` or ``image``.
+        vectors: (n_base, d) float32, unit rows or zero rows (no such view); may be memory-mapped, is never copied.
+        n_items: items of the live catalogue, at least n_base.
+        live_rows: (l,) rows whose vectors came after the build: appended items, or changed ones.
+        live_vectors: (l, d) their vectors; for a row of the build they take the place of the built vector.
+        tau: events after which a leaning has fallen to 1/e.
+
+    Raises:
+        ValueError: shapes do not fit together, or a vector is not finite.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        n_items: int | None = None,
+        *,
+        live_rows: NDArray[np.int64] | None = None,
+        live_vectors: NDArray[np.float32] | None = None,
+        tau: float = 10.0,
+    ) -> None:
+        self.name = name
+        self.tau = tau
+        self.n_items = len(vectors) if n_items is None else n_items
+        self._base = vectors
+        self._live_rows = np.empty(0, dtype=np.int64) if live_rows is None else np.asarray(live_rows, dtype=np.int64)
+        self._live = (
+            np.empty((0, vectors.shape[1]), dtype=np.float32)
+            if live_vectors is None
+            else np.asarray(live_vectors, dtype=np.float32)
+        )
+        if self.n_items < len(vectors):
+            raise ValueError("n_items is smaller than the number of vectors")
+        if self._live.shape != (len(self._live_rows), vectors.shape[1]):
+            raise ValueError("live_rows and live_vectors do not fit the view")
+        if len(self._live_rows) and not 0 <= self._live_rows.min() <= self._live_rows.max() < self.n_items:
+            raise ValueError("a live row lies outside the catalogue")
+        self._live_at = {int(row): at for at, row in enumerate(self._live_rows)}
+        squared = np.zeros(self.n_items, dtype=np.float32)
+        squared[: len(vectors)] = np.einsum("ij,ij->i", vectors, vectors)
+        have = squared[: len(vectors)] > 0
+        # The mean is the build's: items that come or change later do not move the scores of the others.
+        self._mean = (
+            np.asarray(vectors.sum(axis=0, dtype=np.float64) / have.sum(), dtype=np.float32)
+            if have.any()
+            else np.zeros(vectors.shape[1], dtype=np.float32)
+        )
+        squared[self._live_rows] = np.einsum("ij,ij->i", self._live, self._live)
+        if not np.isfinite(squared).all():
+            raise ValueError(f"the {name} view holds vectors that are not finite")
+        centred = squared - 2 * self._dot(self._mean) + self._mean @ self._mean
+        self._lengths = np.sqrt(np.clip(centred, 0, None))
+        self._known: NDArray[np.bool_] = (squared > 0) & (self._lengths > _SHORTEST)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return self._known
+
+    def scores(self, history: History) -> NDArray[np.float32]:
+        """(n_items,) in [-1, 1]."""
+        entries, weights = self._leanings(history)
+        profile, length = _profile(self._centred(history.rows[entries]), weights)
+        return self.similarity(profile) if length > 0 else np.zeros(self.n_items, dtype=np.float32)
+
+    def shares(self, history: History, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Each history entry's part of the cosine; a row of these sums to the score."""
+        shares = np.zeros((len(rows), len(history)), dtype=np.float32)
+        entries, weights = self._leanings(history)
+        vectors = self._centred(history.rows[entries])
+        _, length = _profile(vectors, weights)
+        have = np.flatnonzero(self._known[rows])
+        if length > 0:
+            towards = self._centred(rows[have]) / self._lengths[rows[have], None]
+            shares[np.ix_(have, entries)] = (towards @ vectors.T) * weights / np.float32(length)
+        return shares
+
+    def contributions(self, history: History, row: int) -> list[Contribution]:
+        return contributions_of(self, history, row)
+
+    def similarity(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_items,) cosine of every centred item with a direction (d,) of the centred space; all 0 for a zero one."""
+        length = float(np.linalg.norm(direction))
+        scores = np.zeros(self.n_items, dtype=np.float32)
+        if length == 0:
+            return scores
+        unit = (direction / length).astype(np.float32)
+        dots = self._dot(unit) - self._mean @ unit
+        scores[self._known] = np.clip(dots[self._known] / self._lengths[self._known], -1, 1)
+        return scores
+
+    def centred(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (m, d) of the encoder's space, moved into the centred space."""
+        return vectors - self._mean
+
+    def _leanings(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Of the history items that have this view: place in the history, recency-weighted leaning."""
+        entries = np.flatnonzero(self._known[history.rows])
+        weights = (history.leanings * history.recency(self.tau))[entries]
+        return entries, weights.astype(np.float32)
+
+    def _centred(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        vectors = np.zeros((len(rows), len(self._mean)), dtype=np.float32)
+        for to, row in enumerate(rows.tolist()):
+            at = self._live_at.get(row)
+            vectors[to] = self._base[row] if at is None else self._live[at]
+        return vectors - self._mean
+
+    def _dot(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_items,) inner products with the raw vectors, live ones in place of built ones."""
+        dots = np.zeros(self.n_items, dtype=np.float32)
+        dots[: len(self._base)] = self._base @ direction
+        dots[self._live_rows] = self._live @ direction
+        return dots
+
+
+def _profile(vectors: NDArray[np.float32], weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """The weighted sum of centred vectors and its length; 0 where they cancel out and no direction is left.
+
+    Measured against the weights: old events alone weigh next to nothing and still have a direction.
+    """
+    profile: NDArray[np.float32] = weights @ vectors
+    length = float(np.linalg.norm(profile))
+    return profile, length if length > _SHORTEST * float(np.abs(weights).sum()) else 0.0

@@ -1,0 +1,173 @@
+"""Claims: short sentences about an item, each resting on records that exist.
+
+Nothing here is generated: wording is fixed, names and numbers come from the records. A claim is only made of
+what moved the item's score or answered the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..catalog.items import Item
+from ..catalog.text import fold, one_line
+from ..ranking.base import Contribution, Ranked
+from .base import TurnContext
+from .results import Claim
+
+#: Contributions below this share of the largest are not worth a sentence.
+WORTH_TELLING = 0.25
+MOST_CLAIMS = 3
+
+
+def say_value(value: float | str | tuple[str, ...]) -> str:
+    """An attribute's value in words."""
+    if isinstance(value, tuple):
+        return ", ".join(one_line(v, 60) for v in value[:4])
+    return f"{value:g}" if isinstance(value, float) else one_line(value, 80)
+
+
+def item_claims(
+    context: TurnContext,
+    item: Item,
+    *,
+    ranked: Ranked | None = None,
+    ranks: Mapping[str, int] | None = None,
+    query: str | None = None,
+    cited: Sequence[str] = (),
+) -> tuple[Claim, ...]:
+    """Up to three claims for one item: what it answers, whom it is like, what was said, how popular it is.
+
+    Always at least one: where nothing personal moved it, the claim says so.
+    """
+    claims: list[Claim] = []
+    if ranks:
+        claims.extend(_search_claim(context, item, ranks, query))
+    claims.extend(_asked_claim(context, item, cited))
+    if ranked is not None:
+        claims.extend(_personal_claims(context, item, ranked))
+        if not claims and ranked.parts.get("popularity", 0.0) > 0:
+            claims.append(_popularity_claim(context, item))
+    if not claims:
+        claims.append(_plain_claim(context, item))
+    return tuple(claims[:MOST_CLAIMS])
+
+
+def _search_claim(context: TurnContext, item: Item, ranks: Mapping[str, int], query: str | None) -> list[Claim]:
+    """What of the request it answers: the words it holds, else the view that placed it best."""
+    if query and ranks.keys() & {"words", "title"} and (said := _words_claim(context, item, query)):
+        return [said]
+    view, rank = min(((v, r) for v, r in ranks.items() if v != "words"), key=lambda p: p[1], default=("words", 0))
+    if not rank:
+        return []
+    asked = f"“{one_line(query, 60)}”" if query else "the request"
+    what = {
+        "title": f"its title is close to {asked}",
+        "text": f"its text is close in meaning to {asked}",
+        "image": f"its picture is close to {asked if not context.image else 'your picture'}",
+    }.get(view, f"the {view} view places it near {asked}")
+    source = context.cite(f"view:{view}:{item.id}", f"rank {rank} in the {view} view for {asked}")
+    return [Claim(text=what, evidence=(source,))]
+
+
+def _words_claim(context: TurnContext, item: Item, query: str) -> Claim | None:
+    """The words of the request that its own text holds, quoted; None where it holds none worth telling."""
+    asked = [word for word in dict.fromkeys(fold(query).split()) if len(word) > 3]
+    fields = {"title": item.title, "description": item.description}
+    fields |= {
+        name: " ".join(v) if isinstance(v, tuple) else v
+        for name, v in item.attributes.items()
+        if not isinstance(v, float)
+    }
+    for name, text in fields.items():
+        held = [word for word in asked if word in fold(text).split()]
+        if held:
+            source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {one_line(text, 300)}")
+            return Claim(text=f"its {name} mentions " + ", ".join(f"“{w}”" for w in held), evidence=(source,))
+    return None
+
+
+def _asked_claim(context: TurnContext, item: Item, cited: Sequence[str]) -> list[Claim]:
+    facts = [(name, item.attributes[name]) for name in cited if name in item.attributes]
+    if not facts:
+        return []
+    ids = tuple(context.cite(f"catalogue:{item.id}:{name}", f"{name}: {say_value(value)}") for name, value in facts)
+    return [Claim(text="as asked: " + "; ".join(f"{n} {say_value(v)}" for n, v in facts), evidence=ids)]
+
+
+def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[Claim]:
+    claims: list[Claim] = []
+    for contribution in ranked.contributions:
+        if contribution.part == "tastes" and contribution.amount > 0:
+            taste = next(t for t in context.profile.tastes if contribution.ref == f"event:{t.event_id}")
+            words = f"you said you like {one_line(taste.term, 40)}"
+            claims.append(Claim(text=words, evidence=(context.cite(contribution.ref, words),)))
+            break
+    past = [c for c in ranked.contributions if c.amount > 0 and c.row is not None]
+    if past:
+        first = past[0]
+        wanted = _is_liked(context, first)
+        told = [
+            c
+            for c in past
+            if c.part == first.part and c.amount >= WORTH_TELLING * first.amount and _is_liked(context, c) == wanted
+        ][:2]
+        records = [_history_record(context, c.ref, c.row) for c in told if c.row is not None]
+        names = " and ".join(label for label, _ in records)
+        model = context.cite(
+            f"model:{first.part}:{item.id}",
+            f"{first.part} model: {first.amount:+.3f} of the score {ranked.score:+.3f} comes from the first",
+        )
+        liked = {
+            "behaviour": f"people who chose {names} also chose this",
+            "text": f"close in content to {names}, on your record",
+            "image": f"its picture is close to that of {names}, on your record",
+        }
+        disliked = {
+            "behaviour": f"people who chose {names}, which you did not like, seldom choose this",
+            "text": f"far in content from {names}, which you did not like",
+            "image": f"its picture is far from that of {names}, which you did not like",
+        }
+        words = (liked if wanted else disliked).get(first.part, f"goes with {names}, on your record")
+        claims.append(Claim(text=words, evidence=(*(i for _, i in records), model)))
+    return claims
+
+
+def _is_liked(context: TurnContext, contribution: Contribution) -> bool:
+    """Whether the history item pulls (liked, or chosen) rather than pushes: what its claim must say."""
+    assert contribution.row is not None
+    opinion = context.profile.items.get(context.knowledge.catalogue.ids[contribution.row])
+    if opinion is not None and contribution.ref == f"event:{opinion.event_id}":
+        return opinion.weight >= 0
+    if contribution.part == "behaviour":
+        return True
+    logged = context.knowledge.interactions.of_user(context.user)
+    value = logged.values[logged.items == contribution.row]
+    return not len(value) or not value[-1] < sum(context.knowledge.scale) / 2
+
+
+def _history_record(context: TurnContext, ref: str, row: int) -> tuple[str, str]:
+    """The title a history record is about, and its evidence id (put on the table)."""
+    item_id = context.knowledge.catalogue.ids[row]
+    title = one_line(context.knowledge.title(item_id), 80)
+    opinion = context.profile.items.get(item_id)
+    if opinion is not None and ref == f"event:{opinion.event_id}":
+        graded = f" {opinion.value:g}" if opinion.value is not None else ""
+        return title, context.cite(ref, f"you said: {opinion.kind}{graded}, {title}")
+    logged = context.knowledge.interactions.of_user(context.user)
+    value = logged.values[logged.items == row]
+    graded = f", rated {value[-1]:g}" if len(value) and value[-1] == value[-1] else ""
+    return title, context.cite(ref, f"in your log: {title}{graded}")
+
+
+def _popularity_claim(context: TurnContext, item: Item) -> Claim:
+    count = int(context.knowledge.counts[context.knowledge.catalogue.row_of[item.id]])
+    source = context.cite(f"model:popularity:{item.id}", f"{count} people chose it in the log")
+    return Claim(text=f"widely chosen ({count} people); nothing personal put it here", evidence=(source,))
+
+
+def _plain_claim(context: TurnContext, item: Item) -> Claim:
+    for name, value in item.attributes.items():
+        source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {say_value(value)}")
+        return Claim(text=f"{name}: {say_value(value)}", evidence=(source,))
+    source = context.cite(f"catalogue:{item.id}:title", f"title: {one_line(item.title)}")
+    return Claim(text="in the catalogue; nothing more is known of it", evidence=(source,))

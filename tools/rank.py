@@ -1,0 +1,54 @@
+"""``recommend``: the best unseen items for this user, filtered if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..catalog.text import one_line
+from .base import Arguments, Tool, TurnContext
+from .claims import item_claims
+from .facets import Facets, arguments_with_facets, resolve
+from .results import Card
+from .taste import hidden_rows, ranked_for, tastes_of
+
+
+def make(facets: Facets) -> Tool:
+    arguments = arguments_with_facets("Recommend", facets)
+
+    def run(context: TurnContext, call: Arguments) -> str:
+        return recommend(context, facets, call)
+
+    return Tool(
+        name="recommend",
+        summary="the best items for this user when no subject is named",
+        arguments=arguments,
+        run=run,
+        lists=True,
+    )
+
+
+def recommend(context: TurnContext, facets: Facets, call: Arguments) -> str:
+    """Rank the whole catalogue for the user and put the best on the bus."""
+    asked = resolve(context.knowledge.catalogue, facets, call)
+    cards = rank_cards(context, asked.rows, cited=asked.cited)
+    context.fill(cards, cited=asked.cited)
+    if not cards:
+        return "nothing left that fits: loosen the filters"
+    return f"{len(cards)} ranked: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
+
+
+def rank_cards(context: TurnContext, keep: NDArray[np.bool_], *, cited: Sequence[str] = ()) -> list[Card]:
+    """The best of the rows in ``keep``; what the user knows, and what is unavailable, is left out."""
+    knowledge = context.knowledge
+    tastes = tastes_of(context)
+    allowed = keep & ~hidden_rows(context, tastes) & knowledge.catalogue.available
+    ranking = ranked_for(context, allowed, context.k, tastes=tastes)
+    cards = []
+    for ordinal, ranked in enumerate(ranking, start=1):
+        item = knowledge.catalogue.item(ranked.row)
+        claims = item_claims(context, item, ranked=ranked, cited=cited)
+        cards.append(Card.of(item, ordinal=ordinal, score=ranked.score, parts=ranked.parts, claims=claims))
+    return cards

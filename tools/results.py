@@ -1,0 +1,128 @@
+"""What tools and turns give back: plain records that print well and serialise to versioned JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..catalog.items import Item
+
+
+class Record(BaseModel):
+    """Base of everything that is shown or sent: frozen, nothing extra."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Versioned(Record):
+    """A record that is printed as JSON: its first field, ``schema``, names its form and version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class Evidence(Record):
+    """A record that a claim rests on.
+
+    ``id`` says where it lives: ``catalogue:<item>:<attribute>``, ``log:<user>:<item>``,
+    ``event:<id>``, ``view:<view>:<item>``, ``model:<name>:<item>`` or ``causal:popularity``.
+    """
+
+    id: str
+    text: str
+
+
+class Claim(Record):
+    """One sentence about an item, and the ids of the records it rests on (at least one)."""
+
+    text: str
+    evidence: tuple[str, ...] = Field(min_length=1)
+
+
+class Card(Record):
+    """One item as shown: its place in the list, facts from the catalogue, why it is there."""
+
+    ordinal: int = Field(ge=1)
+    id: str
+    title: str
+    description: str
+    image: str | None = Field(default=None, description="file name in the build's images folder")
+    attributes: Mapping[str, float | str | tuple[str, ...]]
+    score: float
+    parts: Mapping[str, float] = Field(description="what each part of the ranker or each view gave to the score")
+    ranks: Mapping[str, int] = Field(description="rank in each searched view, 1 = best")
+    claims: tuple[Claim, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        item: Item,
+        *,
+        ordinal: int,
+        score: float,
+        parts: Mapping[str, float] | None = None,
+        ranks: Mapping[str, int] | None = None,
+        claims: tuple[Claim, ...] = (),
+    ) -> Card:
+        return cls(
+            ordinal=ordinal,
+            id=item.id,
+            title=item.title,
+            description=item.description,
+            image=item.image,
+            attributes=dict(item.attributes),
+            score=round(score, 6),
+            parts={name: round(float(value), 6) for name, value in (parts or {}).items()},
+            ranks=dict(ranks or {}),
+            claims=claims,
+        )
+
+
+class ToolRun(Record):
+    """One call the planner made, and what came of it."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    ok: bool
+    observation: str
+    seconds: float
+
+
+class Turn(Versioned):
+    """One exchange, whole."""
+
+    schema_: Literal["llm4rec.turn/1"] = Field(default="llm4rec.turn/1", alias="schema")
+    user: str
+    thread: str
+    number: int = Field(description="1 for the first turn of the thread")
+    message: str
+    reply: str = Field(description="what was said, in Markdown, without the list")
+    cards: tuple[Card, ...] = Field(default=(), description="the list, or the one item that was asked about")
+    listed: bool = Field(default=False, description="whether the cards are a new list")
+    evidence: tuple[Evidence, ...] = ()
+    tools: tuple[ToolRun, ...] = ()
+    events: tuple[str, ...] = Field(default=(), description="ids of the feedback events this turn recorded")
+    notices: tuple[str, ...] = Field(default=(), description="what degraded or failed, in plain words")
+    planner: str = Field(description="which model planned, or 'rules'")
+    simulated: bool = Field(default=False, description="the log behind the figures is simulated")
+    seconds: Mapping[str, float] = Field(default_factory=dict, description="time each node took, and 'first_result'")
+
+
+class ItemList(Versioned):
+    """The answer of ``search`` and ``recommend``."""
+
+    schema_: Literal["llm4rec.items/1"] = Field(default="llm4rec.items/1", alias="schema")
+    user: str | None = None
+    query: str | None = None
+    cards: tuple[Card, ...]
+    evidence: tuple[Evidence, ...] = ()
+    notices: tuple[str, ...] = ()
+    simulated: bool = False
+
+
+class Failure(Versioned):
+    """What ``chat --json`` prints for a line that could not be done."""
+
+    schema_: Literal["llm4rec.error/1"] = Field(default="llm4rec.error/1", alias="schema")
+    error: str

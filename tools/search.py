@@ -1,0 +1,123 @@
+"""``search_items``: find items by words, picture or likeness, filtered, and ordered for this user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..catalog.search import Hit, Query
+from ..catalog.text import one_line
+from ..ranking.base import Ranked
+from .base import Arguments, Tool, TurnContext
+from .claims import item_claims
+from .facets import Facets, arguments_with_facets, resolve
+from .results import Card
+from .target import item_row
+from .taste import hidden_rows, history_of, ranked_for, tastes_of
+
+#: How many hits are fetched before they are ordered for the user.
+DEPTH = 60
+#: Reciprocal-rank constant (Cormack et al. 2009) and what the request weighs against the person.
+RRF_K = 20.0
+REQUEST_WEIGHT = 2.0
+#: Items on record from which the person's own ranking has its full weight; with none it has no say.
+KNOWN_AT = 5
+
+
+def make(facets: Facets) -> Tool:
+    arguments = arguments_with_facets(
+        "SearchItems",
+        facets,
+        query=(str | None, Field(default=None, max_length=120, description="what it should be about, in words")),
+        like=(str | None, Field(default=None, max_length=80, description="title of an item it should be like")),
+    )
+
+    def run(context: TurnContext, call: Arguments) -> str:
+        return search(context, facets, call)
+
+    return Tool(
+        name="search_items",
+        summary="find items by subject, mood or plot, by likeness to a title, or by a given picture",
+        arguments=arguments,
+        run=run,
+        lists=True,
+    )
+
+
+def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
+    """Search, leave out what the user knows, order the rest by request first and person second."""
+    asked = resolve(context.knowledge.catalogue, facets, call)
+    given = call.model_dump()
+    text, like = given.get("query"), given.get("like")
+    if text is None and not like and context.image is None:
+        text = " ".join(asked.words) or context.message
+    cards = search_cards(
+        context, text=text, like=(like,) if like else (), keep=asked.rows, cited=asked.cited, personal=True
+    )
+    context.fill(cards, query=text or (f"like {like}" if like else None), cited=asked.cited)
+    if not cards:
+        return "nothing found: loosen the filters" if asked.words else "nothing found"
+    return f"{len(cards)} found: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
+
+
+def search_cards(
+    context: TurnContext,
+    *,
+    text: str | None,
+    like: Sequence[str],
+    keep: NDArray[np.bool_],
+    cited: Sequence[str] = (),
+    personal: bool,
+    unseen: bool = True,
+) -> list[Card]:
+    """The best hits among the rows in ``keep``.
+
+    Args:
+        like: ids or titles of items to be like.
+        personal: order by reciprocal ranks of the request (twice) and of the user's own ranking (up to once).
+        unseen: leave out what the user knows.
+    """
+    knowledge = context.knowledge
+    likes = tuple(knowledge.catalogue.ids[item_row(knowledge.catalogue, one, context.bus)] for one in like)
+    tastes = tastes_of(context) if personal else None
+    if unseen:
+        keep = keep & ~hidden_rows(context, tastes)
+    hits = knowledge.searcher.search(
+        Query(text=text, image=context.image, like=likes, mask=keep, k=max(DEPTH, context.k) if personal else context.k)
+    )
+    order: list[tuple[float, Hit]]
+    by_row: dict[int, Ranked] = {}
+    if personal and hits:
+        only = np.zeros(len(knowledge.catalogue), dtype=np.bool_)
+        only[[hit.row for hit in hits]] = True
+        ranking = ranked_for(context, only, len(hits), tastes=tastes)
+        by_row = {ranked.row: ranked for ranked in ranking}
+        place = {ranked.row: rank for rank, ranked in enumerate(ranking, start=1)}
+        person = min(1.0, len(history_of(context)) / KNOWN_AT)
+        order = [
+            (REQUEST_WEIGHT / (RRF_K + rank) + person / (RRF_K + place.get(hit.row, DEPTH)), hit)
+            for rank, hit in enumerate(hits, start=1)
+        ]
+        order.sort(key=lambda pair: -pair[0])  # stable: the request's order breaks ties
+    else:
+        order = [(hit.score, hit) for hit in hits]
+    words = text or (f"like {knowledge.title(likes[0])}" if likes else None)
+    cards = []
+    for ordinal, (score, hit) in enumerate(order[: context.k], start=1):
+        item = knowledge.catalogue.item(hit.row)
+        ranked = by_row.get(hit.row)
+        claims = item_claims(context, item, ranked=ranked, ranks=hit.ranks, query=words, cited=cited)
+        cards.append(
+            Card.of(
+                item,
+                ordinal=ordinal,
+                score=score,
+                parts=ranked.parts if ranked else hit.similarities,
+                ranks=hit.ranks,
+                claims=claims,
+            )
+        )
+    return cards

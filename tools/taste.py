@@ -1,0 +1,74 @@
+"""From what is known of a user to what rankers read: one history, stated tastes, and what must not be shown."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ranking.base import Ranked
+from ..ranking.content import ContentRanker
+from ..ranking.history import History, from_events, from_log, merge
+from ..ranking.tastes import Taste, TasteMatches, match_tastes
+from .base import TurnContext
+
+
+def history_of(context: TurnContext) -> History:
+    """The user's log interactions, then the live events, oldest first; a live opinion replaces the logged one."""
+    knowledge = context.knowledge
+    ids = knowledge.catalogue.ids
+    logged = knowledge.interactions.of_user(context.user)
+    base = from_log(
+        logged.items,
+        logged.values,
+        knowledge.interactions.scale,
+        ref=lambda row: f"log:{context.user}:{ids[row]}",
+    )
+    live = [
+        (knowledge.catalogue.row_of[item_id], opinion.weight, f"event:{opinion.event_id}")
+        for item_id, opinion in context.profile.items.items()
+        if item_id in knowledge.catalogue.row_of
+    ]
+    return merge(base, from_events([r for r, _, _ in live], [w for _, w, _ in live], [e for _, _, e in live]))
+
+
+def tastes_of(context: TurnContext) -> TasteMatches | None:
+    """The user's stated tastes against every item; None when nothing was stated."""
+    if not context.profile.tastes:
+        return None
+    knowledge = context.knowledge
+    stated = [Taste(t.attribute, t.term, t.polarity, f"event:{t.event_id}") for t in context.profile.tastes]
+    views = (ranker for ranker in knowledge.ranker.content if isinstance(ranker, ContentRanker))
+    text = next((view for view in views if view.name == "text"), None)
+    return match_tastes(knowledge.catalogue, stated, text, knowledge.searcher.text_encoder.encode)
+
+
+def hidden_rows(context: TurnContext, tastes: TasteMatches | None) -> NDArray[np.bool_]:
+    """Shape (n_items,): what the user knows already, and what carries a label they said they do not want.
+
+    A dislike that no label knows ("gloomy") only pulls items down: meaning is a matter of degree.
+    """
+    hidden = seen_rows(context)
+    if tastes is not None:
+        for how, signed in zip(tastes.how, tastes.signed, strict=True):
+            if how == "label" and signed.min() < 0:
+                hidden |= signed < 0
+    return hidden
+
+
+def seen_rows(context: TurnContext) -> NDArray[np.bool_]:
+    """Shape (n_items,): items the user has in the log or has judged; never recommended again."""
+    knowledge = context.knowledge
+    seen = np.zeros(len(knowledge.catalogue), dtype=np.bool_)
+    seen[knowledge.interactions.of_user(context.user).items] = True
+    for item_id in context.profile.seen:
+        row = knowledge.catalogue.row_of.get(item_id)
+        if row is not None:
+            seen[row] = True
+    return seen
+
+
+def ranked_for(
+    context: TurnContext, mask: NDArray[np.bool_], k: int, *, tastes: TasteMatches | None, repeats: bool = False
+) -> list[Ranked]:
+    """The best of the rows in ``mask`` for this user; ``repeats`` lets known items in (to explain one)."""
+    return context.knowledge.ranker.recommend(history_of(context), k=k, mask=mask, tastes=tastes, repeats=repeats)
