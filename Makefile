@@ -41,7 +41,7 @@ test: lint
 	@$(BIN)/pytest
 
 bench: $(STAMP)
-	@$(BIN)/python -P -m benchmarks
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -53,11 +53,10 @@ def quiet() -> None:
 
 
 def last_complaint() -> str:
-    """The last line of llama.cpp's log that speaks of a failure; empty if none does."""
-    for line in reversed(_log):
-        if re.search(r"error|fail|invalid|missing|unknown|corrupt|not within|unsupported", line, re.IGNORECASE):
-            return re.sub(r"^\w+: ", "", line)
-    return ""
+    """What llama.cpp's log says of a failure: the longest such line of its last ones, which has the reason."""
+    words = re.compile(r"error|fail|invalid|missing|unknown|corrupt|unsupported", re.IGNORECASE)
+    complaints = [line for line in list(_log)[-20:] if words.search(line)]
+    return re.sub(r"^\w+: (error loading model: )?", "", max(complaints, key=len, default=""))
 
 
 @dataclass(frozen=True)

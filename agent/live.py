@@ -13,12 +13,13 @@ from pydantic import Field, ValidationError
 
 from ..catalog.changes import ItemRecord, LiveVector
 from ..catalog.items import Catalogue, Item
+from ..catalog.late_encoders import build_encoders
 from ..catalog.overlay import Overlay
 from ..catalog.views import item_text
 from ..catalog.workspace import Workspace
 from ..errors import UserError
 from ..tools.results import Versioned
-from .opening import load_encoders, read_catalogue
+from .opening import read_catalogue
 
 #: Longest side of the pictures kept, in pixels: as the build's.
 IMAGE_SIZE = 512
@@ -53,7 +54,7 @@ def change_items(root: Path, source: Path, *, mode: Literal["add", "update"]) ->
     for item in read:
         if item.image is not None:
             pictures[item.id] = open_image(contained(source.parent, item.image))
-    text_encoder, image_encoder = load_encoders(build)
+    text_encoder, image_encoder = build_encoders(build)
     with Overlay(workspace.state / "catalogue.sqlite") as overlay:
         known = overlay.apply(base)
         for item in read:

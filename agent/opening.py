@@ -13,6 +13,7 @@ import polars as pl
 from ..catalog.index import ViewIndex, open_view
 from ..catalog.interactions import load_interactions
 from ..catalog.items import Catalogue
+from ..catalog.late_encoders import build_encoders
 from ..catalog.overlay import Overlay
 from ..catalog.search import Searcher
 from ..catalog.views import item_text
@@ -93,26 +94,17 @@ class Opened:
         )
 
 
-def load_encoders(build: Build) -> tuple[TextEncoder, ImageEncoder | None]:
-    """The encoders the build's views were made with (the image encoder only where there is an image view)."""
-    from ..catalog.encoders import load_image_encoder, load_text_encoder
-
-    text = load_text_encoder(build.manifest.text_model)
-    image = load_image_encoder(build.manifest.image_model) if "image" in build.manifest.views else None
-    return text, image
-
-
 def open_workspace(root: Path) -> Opened:
     """Open a workspace's current build and its stores.
 
     Raises:
-        UserError: there is no finished build, a file of it is damaged, or its views were made by other encoders.
+        UserError: there is no finished build, or a file of it is damaged.
     """
     from ..causal.report import read_report
 
     workspace = Workspace(root)
     build = workspace.open()
-    text_encoder, image_encoder = load_encoders(build)
+    text_encoder, image_encoder = build_encoders(build)
     base = read_catalogue(build)
     views = {"text": open_view(build.path / "views", "text", text_encoder.model_id)}
     if image_encoder is not None:

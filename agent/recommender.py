@@ -359,8 +359,6 @@ class Recommender:
 
     def forget(self, user: str, *, item: str | None = None) -> Receipt:
         """Erase a user's events and threads, or the events about one item, free pages of the files included."""
-        from ..profiles.store import Receipt
-
         knowledge = self.knowledge
         if item is not None:
             from ..tools.target import item_row
@@ -374,7 +372,7 @@ class Recommender:
             if left
             else []
         )
-        return Receipt.model_validate({**receipt.model_dump(), "notes": (*receipt.notes, *notes)})
+        return receipt.model_copy(update={"notes": (*receipt.notes, *notes)})
 
     def import_profile(self, user: str, source: Path) -> Imported:
         """Read a user's events from an exported JSON, or a history from CSV."""

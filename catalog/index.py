@@ -50,6 +50,9 @@ class Plan:
     """Exact search over all rows, for each number of theirs."""
     surplus: float = 1.5
     """Results asked of the graph, over the number that would do if the mask were independent of the query."""
+    margin: int = 200
+    """Results asked of it besides those wanted, at least, unless fewer are masked out: what a user has seen lies where
+    their queries go."""
 
     def graph_is_faster(self, fetched: int, passing: int, rows: int, dimension: int) -> bool:
         """Whether ``fetched`` results of the graph cost less than an exact search of ``passing`` among ``rows``."""
@@ -195,7 +198,8 @@ class ViewIndex:
         if passing == total:
             fetched, ask = min(k, total), total > 0
         else:
-            fetched = min(math.ceil(self.plan.surplus * k * total / max(passing, 1)) + k, total)
+            likely = max(math.ceil(self.plan.surplus * k * total / max(passing, 1)), self.plan.margin)
+            fetched = k + min(likely, total - passing)
             ask = self.plan.graph_is_faster(fetched, passing, len(self.base), self.dimension)
         if ask:
             rows = self.collection.nearest(query, fetched)

@@ -82,6 +82,10 @@ class SearchConfig:
     """The words in the titles, times the share that matches: a whole title comes first."""
     image_weight: float = 0.3
     """Meaning of the words against pictures, which is the weakest of signs."""
+    picture_weight: float = 2.5
+    """A picture that was given against the items' pictures, times how far each stands out: the strongest of signs."""
+    least_lead: float = 0.15
+    """Cosine by which the best picture is taken to stand out at least: below, even the best counts less."""
     like_weights: Mapping[str, float] = field(default_factory=lambda: {"text": 1.0, "image": 0.5})
     """Views by which items are alike; 1 for views not named."""
     least_title: float = 0.65
@@ -209,7 +213,13 @@ class Searcher:
                 "this workspace has no pictures to compare yours with: build it from data with images, or use words"
             )
         vector = self.image_encoder.encode_images([image])[0]
-        return _Ranking("image", 1.0, *self.views["image"].nearest(vector, depth, allowed))
+        rows, similarities = self.views["image"].nearest(vector, depth, allowed)
+        # Pictures are all somewhat alike. What counts is how far one stands out from the last that was fetched, so that
+        # the very picture weighs and the crowd behind it does not.
+        crowd = float(similarities[-1]) if len(similarities) == depth else 0.0
+        lead = max(float(similarities[0]) - crowd, self.config.least_lead) if len(similarities) else 1.0
+        strengths = np.clip((similarities - crowd) / lead, 0.0, 1.0).astype(np.float32)
+        return _Ranking("image", self.config.picture_weight, rows, similarities, strengths)
 
     def _by_likeness(self, like: tuple[str, ...], depth: int, allowed: NDArray[np.bool_]) -> Iterator[_Ranking]:
         like = tuple(dict.fromkeys(like))

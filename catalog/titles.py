@@ -18,6 +18,8 @@ _TAIL = re.compile(r"(\s*\([^()]*\))+\s*$")
 _SHORTEST_MISSPELT = 4
 #: Similarity, of 100, from which an unknown word is taken for a misspelling.
 _ALIKE = 80
+#: With more unknown words than this the text is no title, and comparing each with all words takes milliseconds.
+_MOST_MISSPELT = 2
 
 
 class TitleIndex:
@@ -63,11 +65,13 @@ class TitleIndex:
         Returns:
             (rows, scores in (0, 1]), both shape (at most k,).
         """
+        words = list(dict.fromkeys(fold(text).split()))
+        compare = sum(word not in self._weight for word in words) <= _MOST_MISSPELT
         asked = 0.0
         in_title = np.zeros(len(self._total))
         in_query = np.zeros(len(self._total))
-        for word in dict.fromkeys(fold(text).split()):
-            known, alike = self._closest(word)
+        for word in words:
+            known, alike = (word, 1.0) if word in self._weight else self._closest(word) if compare else (None, 0.0)
             if known is None:
                 asked += self._unknown_weight
                 continue
@@ -86,8 +90,6 @@ class TitleIndex:
         return rows[order], scores[order]
 
     def _closest(self, word: str) -> tuple[str | None, float]:
-        if word in self._weight:
-            return word, 1.0
         if len(word) < _SHORTEST_MISSPELT:
             return None, 0.0
         from rapidfuzz import fuzz, process

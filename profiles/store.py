@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 from .database import Database, changed_outside
@@ -46,8 +46,9 @@ class Receipt(BaseModel):
         notes: what the person should know of: places that may still hold what was erased.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
+    schema_: Literal["llm4rec.forgotten/1"] = Field(default="llm4rec.forgotten/1", alias="schema")
     user: str
     events: int
     messages: int = 0

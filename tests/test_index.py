@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 N, D = 240, 12
 GRAPH = Plan(graph_call=-1e9)  # asked whenever there is something to ask for
 EXACT = Plan(graph_call=1e9)
-SHORT = Plan(graph_call=-1e9, surplus=0.0)  # fetches too few, so that the fallback has to work
+SHORT = Plan(graph_call=-1e9, surplus=0.0, margin=0)  # fetches too few, so that the fallback has to work
 
 
 def sample(n: int = N, d: int = D, seed: int = 0) -> NDArray[np.float32]:

@@ -84,7 +84,8 @@ def test_plans_are_valid_whatever_the_model_says(tiny: ChatLlamaCpp) -> None:
 
 def test_a_named_tool_and_an_empty_table(tiny: ChatLlamaCpp) -> None:
     for seed in range(5):
-        named = tiny.bind_tools([Search, About], tool_choice="About", max_calls=1, ordinals=9).invoke("x", seed=seed)
+        bound = tiny.bind_tools([Search, About], tool_choice="About", max_calls=1, ordinals=9)
+        named = bound.invoke("x", seed=seed, max_tokens=200)
         assert [call["name"] for call in named.tool_calls] == ["About"]
         empty = tiny.bind_tools([Search, About], tool_choice="any", ordinals=0, max_calls=1)
         assert [call["name"] for call in empty.invoke("x", seed=seed, max_tokens=200).tool_calls] == ["Search"]
@@ -220,6 +221,37 @@ def test_the_cache_changes_no_answer(tiny_file: Path) -> None:
     np.testing.assert_allclose(fresh.logits()[finite], used.logits()[finite], atol=0.15)
     fresh.close()
     used.close()
+
+
+def test_logits_agree_with_the_librarys_own_class(tiny_file: Path) -> None:
+    from llama_cpp import Llama
+
+    engine = Engine(tiny_file, n_ctx=512, slots=2)
+    prompt = engine.prompt("find a film like the book about history")
+    list(engine.generate(prompt, max_tokens=1, account=Account(), check=lambda: None))
+    reference = Llama(str(tiny_file), n_ctx=512, logits_all=True, verbose=False)
+    reference.eval(prompt)
+    finite = np.isfinite(engine.logits())
+    np.testing.assert_allclose(reference.scores[len(prompt) - 1][finite], engine.logits()[finite], atol=0.15)
+    engine.close()
+    reference.close()
+
+
+def test_an_adapter_is_applied_and_a_strange_one_refused(tiny_file: Path, tmp_path: Path) -> None:
+    def logits(adapter: Path | None) -> Any:
+        engine = Engine(tiny_file, n_ctx=256, slots=1, adapter=adapter)
+        list(engine.generate(engine.prompt("find a film"), max_tokens=1, account=Account(), check=lambda: None))
+        found = engine.logits()[np.isfinite(engine.logits())].copy()
+        engine.close()
+        return found
+
+    plain = logits(None)
+    idle = logits(tiny_llama.write_adapter(tmp_path / "idle.gguf", size=0.0))
+    strong = logits(tiny_llama.write_adapter(tmp_path / "strong.gguf", size=0.5))
+    np.testing.assert_allclose(idle, plain, atol=1e-4)
+    assert np.abs(strong - plain).max() > 0.1
+    with pytest.raises(UserError, match="this adapter does not fit"):
+        logits(tiny_llama.write_adapter(tmp_path / "wide.gguf", size=0.5, width=128))
 
 
 # ---- choosing tokens ----------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ def titles(text: str, least: float = 0.65, mask: NDArray[np.bool_] | None = None
         ("heat", ["Heat (1995)", "Heat"]),
         ("HEAT 1995", ["Heat (1995)"]),
         ("toy stroy", ["Toy Story (1995)"]),
+        ("toyy storry", ["Toy Story (1995)"]),
+        ("goodfather prat ii teh", []),  # too many misspellings
         ("godfather", ["The Godfather (1972)"]),
         ("the godfather part ii", ["The Godfather: Part II (1974)"]),
         ("ete", ["Été (Summer) (1996)"]),

@@ -68,6 +68,22 @@ def write(
     return path
 
 
+def write_adapter(path: Path, *, size: float, seed: int = 0, width: int = 64, rank: int = 4) -> Path:
+    """Write a LoRA adapter for the first layer's query weights, and return its path."""
+    rng = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(rank))
+    writer.add_tensor("blk.0.attn_q.weight.lora_a", rng.normal(0, 1, (rank, width)).astype(np.float32))
+    writer.add_tensor("blk.0.attn_q.weight.lora_b", rng.normal(0, size, (width, rank)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def _tokens() -> tuple[list[str], list[float], list[int]]:
     """A SentencePiece vocabulary: three specials, all bytes, characters, and words with their space."""
     kinds = gguf.TokenType

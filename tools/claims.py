@@ -82,7 +82,8 @@ def _words_claim(context: TurnContext, item: Item, query: str) -> Claim | None:
         held = [word for word in asked if word in fold(text).split()]
         if held:
             source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {one_line(text, 300)}")
-            return Claim(text=f"its {name} mentions " + ", ".join(f"“{w}”" for w in held), evidence=(source,))
+            verb = "mention" if isinstance(item.attributes.get(name), tuple) else "mentions"
+            return Claim(text=f"its {name} {verb} " + ", ".join(f"“{w}”" for w in held), evidence=(source,))
     return None
 
 

@@ -1,0 +1,91 @@
+"""A build's encoders, loaded when they are first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
+from .workspace import Build
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class _Late:
+    """An encoder that loads when it is first used: a recommendation needs none, and torch takes seconds to import.
+
+    ``model_id`` and ``dimension`` are those of the build's view; what is loaded must be that model.
+    """
+
+    def __init__(self, build: Build, view: str) -> None:
+        info = build.manifest.views[view]
+        self.model_id = info.model
+        self.dimension = info.dimension
+        self._view = view
+        self._place = build.path.parent.parent
+        self._lock = threading.Lock()
+
+    def _checked(self, model_id: str) -> None:
+        if model_id != self.model_id:
+            raise UserError(
+                f"the {self._view} view of {self._place} was built with another encoder: {self.model_id}, here it is "
+                f"{model_id}. Build the workspace again, or install the one it was built with"
+            )
+
+
+class LateTextEncoder(_Late):
+    """The build's text encoder."""
+
+    def __init__(self, build: Build) -> None:
+        super().__init__(build, "text")
+        self._name = build.manifest.text_model
+
+    @cached_property
+    def _loaded(self) -> TextEncoder:
+        encoder = load_text_encoder(self._name)
+        self._checked(encoder.model_id)
+        return encoder
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `TextEncoder`. Raises UserError where the model installed is not the build's."""
+        with self._lock:
+            encoder = self._loaded
+        return encoder.encode(texts)
+
+
+class LateImageEncoder(_Late):
+    """The build's image encoder."""
+
+    def __init__(self, build: Build) -> None:
+        super().__init__(build, "image")
+        self._name = build.manifest.image_model
+
+    @cached_property
+    def _loaded(self) -> ImageEncoder:
+        encoder = load_image_encoder(self._name)
+        self._checked(encoder.model_id)
+        return encoder
+
+    def _ready(self) -> ImageEncoder:
+        with self._lock:
+            return self._loaded
+
+    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """See `ImageEncoder`. Raises UserError where the model installed is not the build's."""
+        return self._ready().encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `ImageEncoder`. Raises UserError where the model installed is not the build's."""
+        return self._ready().encode_texts(texts)
+
+
+def build_encoders(build: Build) -> tuple[TextEncoder, ImageEncoder | None]:
+    """The encoders of a build's views (an image encoder only where there is an image view), not yet loaded."""
+    return LateTextEncoder(build), LateImageEncoder(build) if "image" in build.manifest.views else None
