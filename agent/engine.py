@@ -8,9 +8,7 @@ longest beginning with it, and only the rest is evaluated.
 
 from __future__ import annotations
 
-import codecs
 import ctypes
-import math
 import re
 import time
 import weakref
@@ -20,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Llm4RecError, TurnError, UserError
+from ..errors import TurnError, UserError
+from ._sampling import Chooser, GrammarState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 CHUNK = 128
 #: A prompt that shares less than this part with every slot takes the one that was not used for longest.
 WORTH_KEEPING = 0.25
-#: How many of the best tokens are shown to the grammar before the next, wider look.
-LOOKS = (1, 64, 2048)
 
 _log: deque[str] = deque(maxlen=400)
 _callback: Any = None
@@ -148,7 +145,6 @@ class Engine:
         self._close = weakref.finalize(self, _free, self._lib, self._model, self._context, self._batch)
         self._slots = [_Slot(number) for number in range(slots)]
         self._turn = 0
-        self._one = np.zeros(1, dtype=_token_data())
         control = [t for t in range(self.n_vocab) if self._lib.llama_vocab_is_control(self._vocab, t)]
         self.control_texts = tuple(text for t in control if len(text := self._text(t)) > 1)
         ends = [t for t in range(self.n_vocab) if self._lib.llama_vocab_is_eog(self._vocab, t)]
@@ -261,16 +257,14 @@ class Engine:
             seed: of the draws; None draws anew each time.
 
         Raises:
-            TurnError: the prompt does not fit, or llama.cpp fails.
+            TurnError: the prompt does not fit, llama.cpp fails, or the model computes no numbers.
             Llm4RecError: llama.cpp does not accept the grammar.
         """
-        import numpy as np
-
         if len(prompt) + 1 > self.n_ctx:
             raise TurnError(f"the prompt has {len(prompt)} tokens and the model's context only {self.n_ctx}")
         account.prompt_tokens = len(prompt)
-        rules = None if grammar is None else _Grammar(self._lib, self._vocab, grammar)
-        rng = np.random.default_rng(seed) if temperature > 0 else None
+        rules = None if grammar is None else GrammarState(self._lib, self._vocab, grammar)
+        chooser = Chooser(rules, self._piece, self._ends, self._mute, temperature=temperature, seed=seed)
         slot = self._take(prompt, account)
         try:
             started = time.perf_counter()
@@ -278,10 +272,10 @@ class Engine:
             account.prefill_seconds = time.perf_counter() - started
             started = time.perf_counter()
             account.full = True
-            held = b""  # the beginning of a character whose other bytes are still to come
             while account.generated_tokens < max_tokens and len(slot.tokens) < self.n_ctx:
-                token = self._choose(rules, held, temperature, rng, account)
+                token = chooser.choose(self.logits())
                 account.generated_tokens += 1
+                account.resampled_tokens = chooser.resampled
                 if token in self._ends:
                     account.full = False
                     break
@@ -289,9 +283,7 @@ class Engine:
                     rules.accept(token)
                 may_end = rules is not None and bool(rules.allows(self._end_probe)[0])
                 account.generate_seconds = time.perf_counter() - started
-                piece = self._piece(token)
-                held = _unfinished(held + piece) or b""
-                yield Step(token, piece, may_end)
+                yield Step(token, self._piece(token), may_end)
                 if account.generated_tokens < max_tokens:
                     self._evaluate(slot, [token], check)
             account.generate_seconds = time.perf_counter() - started
@@ -343,73 +335,6 @@ class Engine:
         pointer = self._lib.llama_get_logits_ith(self._context, -1)
         return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
 
-    def _choose(self, rules: _Grammar | None, held: bytes, temperature: float, rng: Any, account: Account) -> int:
-        """The next token: the best one that the grammar allows, by a score whose order is the draw.
-
-        With a temperature the score is logit / T + Gumbel noise, whose maximum over any set of tokens is an exact
-        draw from the softmax over that set (Gumbel 1954; Maddison et al. 2014, "A* sampling"). So "first allowed
-        in order of score" is right for greedy and for random choice, and most often the first look decides.
-        """
-        import numpy as np
-
-        scores = self.logits()
-        scores[self._mute] = -math.inf
-        if rng is not None:
-            scores = scores / np.float32(temperature) + rng.gumbel(size=self.n_vocab).astype(np.float32)
-        if not math.isfinite(float(best := scores.max())):
-            raise TurnError(f"the model {self.name} computes no usable numbers (best score {best})")
-        for look in (*LOOKS, self.n_vocab):
-            if look == 1:
-                order = np.array([scores.argmax()])
-            else:
-                near = np.argpartition(-scores, look)[:look] if look < self.n_vocab else np.arange(self.n_vocab)
-                order = near[np.argsort(-scores[near])]
-            if rules is not None:
-                order = order[rules.allows(order.astype(np.int32))]
-            for token in order:
-                if token in self._ends or _unfinished(held + self._piece(int(token))) is not None:
-                    return int(token)
-            account.resampled_tokens += look == 1
-        raise TurnError("the grammar allows no token here")
-
-
-class _Grammar:
-    """A GBNF grammar as it stands after the tokens accepted so far."""
-
-    def __init__(self, lib: Any, vocab: Any, text: str) -> None:
-        self._lib = lib
-        self._sampler = lib.llama_sampler_init_grammar(vocab, text.encode("utf-8"), b"root")
-        if not self._sampler:
-            raise Llm4RecError(f"llama.cpp does not accept the grammar, which begins {text[:80]!r}")
-
-    def allows(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of these tokens may come next."""
-        import numpy as np
-
-        data = np.zeros(len(tokens), dtype=_token_data())
-        data["id"] = tokens
-        array = self._lib.llama_token_data_array(
-            data=data.ctypes.data_as(ctypes.POINTER(self._lib.llama_token_data)),
-            size=len(tokens),
-            selected=-1,
-            sorted=False,
-        )
-        self._lib.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        return np.asarray(data["logit"] == 0)
-
-    def accept(self, token: int) -> None:
-        """Move on. Only for a token that is allowed: llama.cpp ends the process on any other."""
-        self._lib.llama_sampler_accept(self._sampler, token)
-
-    def free(self) -> None:
-        self._lib.llama_sampler_free(self._sampler)
-
-
-def _token_data() -> Any:
-    import numpy as np
-
-    return np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:
     """Length of the common beginning."""
@@ -418,14 +343,6 @@ def _common(left: Sequence[int], right: Sequence[int]) -> int:
         if left[i] != right[i]:
             return i
     return shorter
-
-
-def _unfinished(raw: bytes) -> bytes | None:
-    """The bytes after the last whole character of UTF-8, or None when they can never become one."""
-    try:
-        return raw[codecs.utf_8_decode(raw, "strict", False)[1] :]
-    except UnicodeDecodeError:
-        return None
 
 
 def _free(lib: Any, model: Any, context: Any, batch: Any) -> None:

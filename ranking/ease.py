@@ -67,7 +67,7 @@ def fit_ease(
     *,
     regularization: float = 400.0,
     dense_limit: int = DENSE_LIMIT,
-    rank: int = 512,
+    rank: int = 1024,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> EaseModel:

@@ -41,7 +41,7 @@ class FitConfig:
     dense_limit: int = DENSE_LIMIT
     """Items with interactions above which EASE takes its truncated form."""
 
-    rank: int = 512
+    rank: int = 1024
     """Singular vectors of the truncated form."""
 
     seed: int = 0

@@ -36,9 +36,8 @@ def right_singular(
     width = min(n, r + oversample)
     basis = np.random.default_rng(seed).standard_normal((n, width), dtype=np.float32)
     basis = _orthonormal(basis)
-    transposed = matrix.T.tocsr()  # row-wise products write each result row once; the transpose is far slower
     for step in range(iterations):
-        basis = _orthonormal(transposed @ (matrix @ basis))
+        basis = _orthonormal(matrix.T @ (matrix @ basis))
         progress("finding singular vectors", step + 1, iterations + 1)
     image = matrix @ basis
     squared, turn = scipy.linalg.eigh((image.T @ image).astype(np.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import gbnf
 import numpy as np
 import pytest
 import tiny_llama
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langgraph.graph import END, START, StateGraph
+from llm4rec.agent._sampling import Chooser, GrammarState
 from llm4rec.agent.engine import Account, Engine
 from llm4rec.agent.grammar import GrammarError, ToolSchema, plan_grammar
 from llm4rec.agent.llm import ChatLlamaCpp, describe_llm, load_chat_model
@@ -266,10 +269,8 @@ def engine(tiny_file: Path) -> Iterator[Engine]:
 
 def test_the_greedy_choice_is_the_best_allowed_token(engine: Engine) -> None:
     """Against the slow way: mask the whole vocabulary at every step."""
-    from llm4rec.agent.engine import _Grammar
-
     grammar = plan_grammar([ToolSchema("Search", "", Search.model_json_schema())], max_calls=2)
-    reference = _Grammar(engine._lib, engine._vocab, grammar)
+    reference = GrammarState(engine._lib, engine._vocab, grammar)
     everything = np.arange(engine.n_vocab, dtype=np.int32)
     steps = engine.generate(
         engine.prompt("find"), max_tokens=60, account=Account(), check=lambda: None, grammar=grammar
@@ -287,27 +288,44 @@ def test_the_greedy_choice_is_the_best_allowed_token(engine: Engine) -> None:
     reference.free()
 
 
-def test_a_random_choice_has_the_right_distribution(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_choice_has_the_right_distribution() -> None:
     """Draws under a grammar against softmax over the allowed tokens (chi-squared, 5 degrees of freedom)."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 1, engine.n_vocab).astype(np.float32)
+    logits = np.random.default_rng(0).normal(0, 1, 4000).astype(np.float32)
     logits[50] = 3.0  # a likely token that is not allowed
-    monkeypatch.setattr(Engine, "logits", lambda self: logits.copy())
-    allowed = np.array([260, 270, 280, 290, 300, 310])
+    logits[60] = 9.0  # and one that is never said
+    allowed = np.array([260, 270, 280, 290, 300, 3100])
 
-    class Rules:
+    class Some:
         def allows(self, tokens: Any) -> Any:
             return np.isin(tokens, allowed)
 
-    temperature = 0.7
-    weights = np.exp(logits[allowed] / temperature)
+    chooser = Chooser(Some(), lambda token: b"x", (), np.array([60]), temperature=0.7, seed=0)
+    weights = np.exp(logits[allowed].astype(float) / 0.7)
     expected = 3000 * weights / weights.sum()
-    account = Account()
-    drawn = [engine._choose(Rules(), b"", temperature, rng, account) for _ in range(3000)]  # type: ignore[arg-type]
+    drawn = [chooser.choose(logits.copy()) for _ in range(3000)]
     counts = np.array([drawn.count(token) for token in allowed])
     assert counts.sum() == 3000
     assert ((counts - expected) ** 2 / expected).sum() < 20.5  # 99.9th percentile
-    assert account.resampled_tokens > 0
+    assert 0 < chooser.resampled <= 3000
+
+
+def test_llamacpp_reads_the_grammar_as_the_tests_do(engine: Engine) -> None:
+    """Random members, by the reading of tests/gbnf.py, are members for llama.cpp; with an end cut off, none is."""
+    tools = [ToolSchema(m.__name__, "", m.model_json_schema()) for m in (Search, About)]
+    grammar = plan_grammar(tools, ordinals=12, max_calls=2, allow_text=True, text_limit=40)
+    rng = random.Random(4)
+    end = np.array([2], dtype=np.int32)
+    for _ in range(120):
+        text = gbnf.random_string(grammar, rng)
+        state = GrammarState(engine._lib, engine._vocab, grammar)
+        for byte in text.encode():
+            token = 3 + byte  # a token for each byte
+            assert state.allows(np.array([token], dtype=np.int32))[0], text
+            if text.startswith("["):
+                assert not state.allows(end)[0]
+            state.accept(token)
+        assert state.allows(end)[0]
+        state.free()
 
 
 def test_no_numbers_is_an_error_and_not_an_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
