@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 	@echo "llama.cpp. About 10 to 15 minutes on two cores the first time, seconds after that."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -e '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -e '.[dev]'
 	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/llm4rec
 	@touch $@
 

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 STAGES_VERSION = 1
 #: Longest side of the pictures a build keeps, in pixels.
 IMAGE_SIZE = 512
+#: Free bytes below which an error of a library is put down to a full disk.
+NO_SPACE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,9 @@ def build_workspace(
     """
     asked = options or BuildOptions()
     place = Workspace(workspace)
-    with _only_build(place), _full_disk_said(place):
-        staging = Staging(place.staging / _key(data, asked))
-        return _build(data, place, asked, staging, progress)
+    key = _key(data, asked)  # first: data that are not there leave no folders behind
+    with _full_disk_said(place), _only_build(place):
+        return _build(data, place, asked, Staging(place.staging / key), progress)
 
 
 def _build(data: Path | None, place: Workspace, options: BuildOptions, staging: Staging, progress: Progress) -> Build:
@@ -140,6 +142,7 @@ def _build(data: Path | None, place: Workspace, options: BuildOptions, staging: 
     )
     build = place.publish(folder, manifest)
     place.prune()
+    place.sweep()
     return build
 
 
@@ -272,11 +275,8 @@ def _key(data: Path | None, options: BuildOptions) -> str:
 
     parts = {
         "version": [STAGES_VERSION, __version__],
-        "data": "demo" if data is None else fingerprint(data),
-        "options": {
-            **asdict(options),
-            "mapping": None if options.mapping is None else options.mapping.read_text(encoding="utf-8"),
-        },
+        "data": "demo" if data is None else fingerprint(data, options.mapping),
+        "options": {**asdict(options), "mapping": options.mapping is not None},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -298,15 +298,19 @@ def _full_disk_said(place: Workspace) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _disk_is_full(error):
+        if _disk_is_full(error, place.root):
             raise UserError(
                 f"the disk of {place.root} is full: free some space and run the same command; it continues"
             ) from error
         raise
 
 
-def _disk_is_full(error: BaseException | None) -> bool:
+def _disk_is_full(error: BaseException | None, place: Path) -> bool:
     """Whether a full disk is anywhere behind an error, however a library wrapped it."""
+    # numpy, SQLite and Chroma do not always say why they could not write
+    passed_on = not isinstance(error, UserError) or error.__cause__ is not None
+    if passed_on and shutil.disk_usage(place).free < NO_SPACE:
+        return True
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

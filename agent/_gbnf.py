@@ -14,10 +14,11 @@ from ..errors import Llm4RecError
 WIDEST = 9
 #: Most decimals of a number.
 FINEST = 6
-#: Inside a JSON string: any character but the quote, the backslash and controls; or an escaped quote or backslash.
-_CHARACTER = r'[^"\\\x00-\x1F\x7F-\x9F] | "\\" ["\\]'
+#: Characters are named by what they are, not by what they are not: where a token ends inside a character, llama.cpp
+#: takes a negated class to exclude every character that begins like an excluded one (all of Thai, for a control).
+_CHARACTER = r'[ !#-\[\]-~\u00A0-\U0010FFFF] | "\\" ["\\]'
 #: The same, and not a space: a string must not begin with one.
-_FIRST_CHARACTER = r'[^ "\\\x00-\x1F\x7F-\x9F] | "\\" ["\\]'
+_FIRST_CHARACTER = r'[!#-\[\]-~\u00A0-\U0010FFFF] | "\\" ["\\]'
 
 
 class GrammarError(Llm4RecError, ValueError):
@@ -106,7 +107,7 @@ def string(rules: Rules, least: int, most: int) -> str:
 
 def text(most: int) -> str:
     """A plain reply of 1 to ``most`` characters: no leading space or ``[``, no controls but the line feed."""
-    return rf"[^ \[\x00-\x1F\x7F-\x9F] [^\x00-\x09\x0B-\x1F\x7F-\x9F]{{0,{max(most - 1, 0)}}}"
+    return rf"[!-Z\\-~\u00A0-\U0010FFFF] [\n -~\u00A0-\U0010FFFF]{{0,{max(most - 1, 0)}}}"
 
 
 def sequence(opening: str, entry: str, closing: str, least: int, most: int) -> str:

@@ -170,6 +170,7 @@ class ChatLlamaCpp(BaseChatModel):
         max_calls: int | None = None,
         describe_tools: bool | None = None,
         parallel_tool_calls: bool = True,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call tools, and nothing but them where the choice is forced.
@@ -180,6 +181,8 @@ class ChatLlamaCpp(BaseChatModel):
             ordinals: how many items are on the table (see :func:`llm4rec.agent.grammar.plan_grammar`).
             max_calls: most calls in one answer; one when structured output is asked for.
             describe_tools: overrides the field of that name.
+            parallel_tool_calls: False is ``max_calls=1``.
+            strict: has no effect, because the schema is always kept to.
 
         Raises:
             GrammarError: a schema cannot be expressed as a grammar.
@@ -233,7 +236,7 @@ class ChatLlamaCpp(BaseChatModel):
             seed=kwargs.get("seed", self.seed),
             grammar=grammar,
             plan=grammar is not None,
-            stop=[] if forced else (stop or self.stop or []),
+            stop=stop or self.stop or [],
             deadline=None if timeout is None else time.monotonic() + timeout,
             cancel=cancel,
         )

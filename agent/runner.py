@@ -12,9 +12,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ..errors import TurnError
 from .engine import Account, Engine
@@ -73,6 +73,7 @@ class _Interrupted(Exception):
 
 
 Event = str | Finished | Exception
+_Result = TypeVar("_Result")
 
 
 class Runner:
@@ -89,7 +90,7 @@ class Runner:
 
     def engine(self) -> Engine:
         """The engine, loaded if it was not. For looking words up; to generate is the runner's own business."""
-        return self._engine or self._pool.submit(self._ready).result()
+        return self._engine or self._submit(self._ready).result()
 
     def _ready(self) -> Engine:
         if self._engine is None:
@@ -97,8 +98,18 @@ class Runner:
         return self._engine
 
     def start(self, job: Job, tell: Callable[[Event], None]) -> None:
-        """Queue a job. ``tell`` gets pieces of text, and last a :class:`Finished` or an exception."""
-        self._pool.submit(self._run, job, tell)
+        """Queue a job. ``tell`` gets pieces of text, and last a :class:`Finished` or an exception.
+
+        Raises:
+            TurnError: the runner was closed.
+        """
+        self._submit(lambda: self._run(job, tell))
+
+    def _submit(self, work: Callable[[], _Result]) -> Future[_Result]:
+        try:
+            return self._pool.submit(work)
+        except RuntimeError:
+            raise TurnError("the language model was closed") from None
 
     def stream(self, job: Job) -> Iterator[str | Finished]:
         """The same for a waiting caller. Closing the iterator abandons the job.
@@ -135,7 +146,7 @@ class Runner:
         engine = self._ready()
         prompt = job.prompt(engine)
         account = Account()
-        said = _Said(job.stop, tell)
+        said = _Said(job.stop, tell, plan=job.plan)
         first: float | None = None
         reason: Finish = "stop"
         steps = engine.generate(
@@ -170,7 +181,7 @@ class Runner:
                 self._engine.close()
                 self._engine = None
 
-        self._pool.submit(free).result()
+        self._submit(free).result()
         self._pool.shutdown()
 
 
@@ -185,9 +196,10 @@ def too_late(job: Job) -> str:
 
 
 class _Said:
-    """Text so far: bytes to characters, with what may become a stop text held back."""
+    """Text so far: bytes to characters, with what may become a stop text held back. A plan knows no stop texts."""
 
-    def __init__(self, stop: Sequence[str], tell: Callable[[Event], None]) -> None:
+    def __init__(self, stop: Sequence[str], tell: Callable[[Event], None], *, plan: bool = False) -> None:
+        self._plan = plan
         self._stop = [text for text in stop if text]
         self._tell = tell
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -198,6 +210,8 @@ class _Said:
         """Take some bytes; True when a stop text has come. Half a character waits for its other half."""
         before = len(self.text)
         self.text += self._decoder.decode(piece)
+        if self._plan and self.text.startswith("["):
+            self._stop = []
         longest = max((len(text) for text in self._stop), default=0)
         found = [at for text in self._stop if (at := self.text.find(text, max(0, before - longest))) >= 0]
         if found:

@@ -82,7 +82,7 @@ def main() -> None:
         "turns",
         rows,
         [
-            "first result: from the message to the list, rendered from the catalogue; turns without a list are left out.",
+            "first result: from the message to the list, rendered from the catalogue; turns without a list left out.",
             "ready after: opening the workspace, loading encoders and model, and a first turn.",
             "peak memory is of the process so far: the row of the rules includes what the language model took.",
         ],

@@ -116,17 +116,14 @@ def recalls(
     view: ViewIndex, data: Data, masks: Callable[[int], NDArray[np.bool_] | None]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Recall@10 of each query against exact search, and milliseconds. Equally similar items count as right."""
+    similarities = data.queries @ data.vectors.T  # before, so that it does not disturb what is timed
     found, spent = [], []
     for number, query in enumerate(data.queries):
         allowed = masks(number)
-        similarities = data.vectors @ query
-        if allowed is not None:
-            similarities = np.where(allowed, similarities, -np.inf)
-        best = np.sort(similarities)[-10:]
-        best = best[np.isfinite(best)]
         started = time.perf_counter()
         _, values = view.nearest(query, 10, allowed)
         spent.append(1e3 * (time.perf_counter() - started))
+        best = np.sort(similarities[number] if allowed is None else similarities[number][allowed])[-10:]
         found.append(np.count_nonzero(values >= best[0] - 1e-5) / len(best) if len(best) else 1.0)
     return np.array(found), np.array(spent[WARM_UP:])
 

@@ -8,7 +8,7 @@
       current          symbolic link to the build in use, swapped atomically
       state/           profiles, threads, live catalogue changes: survives every rebuild
       cache/           embeddings by content hash: may be deleted at any time
-      staging/<key>/   a build in the making; a killed one is continued from here
+      staging/<key>/   a build in the making; a killed one is continued from here, until another one is published
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ class Workspace:
         Raises:
             UserError: there is none, or its manifest is damaged or from another version.
         """
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"{self.root} is a file, not the folder of a workspace")
         if not self.root.is_dir():
             raise UserError(
                 f"no workspace at {self.root}: make one with 'llm4rec build --data D --workspace {self.root}'"
@@ -130,7 +132,8 @@ class Workspace:
             path = self.current.resolve(strict=True)
         except OSError:
             raise UserError(
-                f"workspace {self.root} has no finished build: run 'llm4rec build --workspace {self.root}' (again)"
+                f"{self.root} has no finished build: run 'llm4rec build --data D --workspace {self.root}', which "
+                "continues one that was stopped"
             ) from None
         return Build(path=path, manifest=read_manifest(path))
 
@@ -156,6 +159,12 @@ class Workspace:
         for path in gone:
             shutil.rmtree(path)
         return [p.name for p in gone]
+
+    def sweep(self) -> None:
+        """Remove what other inputs left in ``staging/``. Only while no other build runs here."""
+        for path in self.staging.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
 
 
 def new_build_id(key: str) -> str:

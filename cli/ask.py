@@ -45,10 +45,21 @@ def recommend(
 
 
 def search(
-    text: Annotated[str | None, typer.Argument(help="What it should be about.")] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="A picture to search by.")] = None,
-    like: Annotated[list[str] | None, typer.Option("--like", help="Title or id of an item to be like.")] = None,
-    user: Annotated[str | None, typer.Option("--user", "-u", help="Leave out what this user has seen.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="What it should be about, in your own words; the default is none.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="Search by a picture, a file; the default is none.")
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like", help="Search by likeness to an item, named by title or id. It may be repeated; the default is none."
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", help="Leave out what this user has seen; the default is nobody.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     k: CountOption = 10,
     where: WhereOption = None,
@@ -58,9 +69,12 @@ def search(
     from ..errors import UserError
     from . import show
 
-    if not text and image is None and not like:
+    text = " ".join(words or ()).strip() or None
+    if text is None and image is None and not like:
         raise UserError("nothing to search by: give words, --image FILE, or --like TITLE")
     with opened(workspace) as recommender:
+        if user is not None:
+            recommender.require_user(user)
         found = recommender.search(text, image=image, like=like or (), filters=filters(where), user=user, k=k)
     if as_json:
         typer.echo(found.model_dump_json())
@@ -71,7 +85,7 @@ def search(
 def history(
     user: UserOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    k: CountOption = 10,
+    k: Annotated[int, typer.Option("-k", min=1, max=10, help="How many records to show, from 1 to 10.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is on record for a user, newest first."""
@@ -85,12 +99,12 @@ def history(
     if as_json:
         typer.echo(turn.model_dump_json())
     else:
-        show.console().print(Markdown(turn.reply))
+        show.out(Markdown(turn.reply))
         show.print_notices(turn.notices, simulated=turn.simulated)
 
 
 def explain(
-    item: Annotated[str, typer.Argument(help="Title or id.")],
+    item: Annotated[str, typer.Argument(help="The item's title or id.")],
     user: UserOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -105,7 +119,7 @@ def explain(
         typer.echo(found.model_dump_json())
     else:
         show.print_items(found)
-        show.console().print("Evidence:")
+        show.out("Evidence:")
         show.print_evidence(found.evidence)
 
 
@@ -122,10 +136,12 @@ def bias(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = F
     if as_json:
         typer.echo(report.model_dump_json())
         return
-    show.console().print(escape(report.text()))
-    for refutation in report.refutations:
-        mark = "passed" if refutation.passed else "FAILED"
-        show.console().print(
-            f"  {mark}  {escape(refutation.name)}: effect {refutation.effect:+.4f}. {escape(refutation.note)}"
+    show.out(escape(report.text()))
+    show.print_rows(
+        (
+            "[green]passed[/green]" if refutation.passed else "[red]FAILED[/red]",
+            f"{escape(refutation.name)}: effect {refutation.effect:+.4f}. {escape(refutation.note)}",
         )
+        for refutation in report.refutations
+    )
     show.print_notices((), simulated=build.manifest.simulated)

@@ -20,15 +20,14 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, llm: LlmOption = None
     if as_json:
         typer.echo(found.model_dump_json())
     else:
-        marks = {"ok": "[green]ok  [/green]", "note": "[yellow]note[/yellow]", "bad": "[red]BAD [/red]"}
-        for finding in found.findings:
-            show.console().print(f"{marks[finding.level]} {escape(finding.what)}: {escape(finding.text)}")
+        marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "bad": "[red]BAD[/red]"}
+        show.print_rows((marks[f.level], f"{escape(f.what)}: {escape(f.text)}") for f in found.findings)
     if not found.well:
         raise typer.Exit(1)
 
 
 def graph(
-    style: Annotated[Literal["mermaid", "ascii"], typer.Option("--format", help="How to draw it.")] = "mermaid",
+    style: Annotated[Literal["mermaid", "ascii"], typer.Option("--format", help="How to draw it: Mermaid, or plain lines.")] = "mermaid",
 ) -> None:
     """Draw the conversation's state machine."""
     from ..graphs.conversation import Conversation

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, help_when_alone
 
 if TYPE_CHECKING:
     from ..agent.live import CatalogueChange
 
-app = typer.Typer(no_args_is_help=True, help="Change the live catalogue: add, update, remove, restore.")
+app = typer.Typer(help="Change the live catalogue: add, update, remove, restore.")
+app.callback(invoke_without_command=True)(help_when_alone)
 
 FileArgument = Annotated[
     Path,
     typer.Argument(
-        help='JSON lines: {"id": ..., "title": ..., "description": ..., "image": PATH, "attributes": {...}}.'
+        help='File of JSON lines: {"id": ..., "title": ..., "description": ..., "image": PATH, "attributes": {...}}. '
+        "Only id and title are needed; the picture's path starts from the file's folder."
     ),
 ]
 
@@ -26,7 +28,8 @@ def _report(done: CatalogueChange, as_json: bool) -> None:
     if as_json:
         typer.echo(done.model_dump_json())
     else:
-        typer.echo(f"{done.mode}: {len(done.items)} items; the live catalogue is at version {done.version}.")
+        count = f"{len(done.items)} item{'' if len(done.items) == 1 else 's'}"
+        typer.echo(f"{done.mode}: {count}; the live catalogue is at version {done.version}.")
 
 
 @app.command()
@@ -47,7 +50,7 @@ def update(source: FileArgument, workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 
 @app.command()
 def remove(
-    ids: Annotated[list[str], typer.Argument(help="Ids of the items.")],
+    ids: Annotated[list[str], typer.Argument(help="The ids of the items.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,7 +62,7 @@ def remove(
 
 @app.command()
 def restore(
-    ids: Annotated[list[str], typer.Argument(help="Ids of the items.")],
+    ids: Annotated[list[str], typer.Argument(help="The ids of the items.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What several commands share: options, and how they end."""
 
 from __future__ import annotations
 
@@ -9,18 +9,33 @@ import typer
 
 DEFAULT_WORKSPACE = Path("workspace")
 
+
+class Stopped(Exception):
+    """Ctrl-C, with what to say about it."""
+
+
+def help_when_alone(ctx: typer.Context) -> None:
+    """Print the help of a group that was called without a command."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+
+
 WorkspaceOption = Annotated[
     Path,
     typer.Option("--workspace", "-w", envvar="LLM4REC_WORKSPACE", help="Folder of the workspace.", show_default=True),
 ]
-UserOption = Annotated[str, typer.Option("--user", "-u", help="Whose history and profile.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, on one line, and nothing else.")]
-CountOption = Annotated[int, typer.Option("-k", help="How many items, 1 to 50.")]
+UserOption = Annotated[str, typer.Option("--user", "-u", help="Whose history and profile it is about.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one line of JSON for scripts and nothing else; the default is text.")
+]
+CountOption = Annotated[int, typer.Option("-k", help="How many items to list, from 1 to 50.")]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
-        help="Filter: 'year>=1990', 'genres=Comedy', 'genres!=Horror', 'cast~hanks', 'price<=20'. May be repeated.",
+        help="Keep only what passes a filter: 'year>=1990', 'genres=Comedy', 'genres!=Horror', 'cast~hanks', "
+        "'price<=20'. It may be repeated; the default is no filter.",
     ),
 ]
 LlmOption = Annotated[
@@ -29,6 +44,6 @@ LlmOption = Annotated[
         "--llm",
         envvar="LLM4REC_LLM",
         help="Language model: a GGUF path, hf:owner/repo/file.gguf, an OpenAI-compatible URL (URL#model), "
-        "or 'rules' for none. Default: the bundled SmolLM2-135M.",
+        "or 'rules' for none. The default is the bundled SmolLM2-135M.",
     ),
 ]

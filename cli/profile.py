@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, JsonOption, UserOption, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, JsonOption, UserOption, WorkspaceOption, help_when_alone
 
 if TYPE_CHECKING:
     from ..agent.recommender import Recommender
 
-app = typer.Typer(no_args_is_help=True, help="What is known of a user: show, undo, forget, export, import.")
+app = typer.Typer(help="What is known of a user: show, undo, forget, export, import.")
+app.callback(invoke_without_command=True)(help_when_alone)
 
 
 def _opened(workspace: Path) -> Recommender:
@@ -40,9 +41,12 @@ def show(user: UserOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_js
     with _opened(workspace) as recommender:
         recommender.require_user(user)
         if as_json:
+            import json
+
             from ..profiles.transfer import export_user
 
-            typer.echo(export_user(recommender.knowledge.store, user))
+            document = json.loads(export_user(recommender.knowledge.store, user))
+            typer.echo(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
             return
         for line in lines_of(recommender, user):
             typer.echo(line)
@@ -51,7 +55,7 @@ def show(user: UserOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_js
 @app.command()
 def undo(
     user: UserOption,
-    event: Annotated[str | None, typer.Argument(help="Id of the event; default: the latest.")] = None,
+    event: Annotated[str | None, typer.Argument(help="Id of the event to take back; the default is the latest.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Take back one piece of feedback, as if it had never been said."""
@@ -63,15 +67,15 @@ def undo(
 def forget(
     user: UserOption,
     item: Annotated[
-        str | None, typer.Option("--item", help="Forget only what concerns this item (title or id).")
+        str | None, typer.Option("--item", help="Forget only what concerns this item (title or id); the default is everything.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking; the default is to ask.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Erase a user's events and threads (or one item's events) from the stores, free pages included."""
     what = f"what {user!r} said of {item!r}" if item else f"everything {user!r} ever said here"
-    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Erase {what}? This cannot be undone")):
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Erase {what}? This cannot be undone", err=True)):
         from ..errors import UserError
 
         raise UserError("nothing was erased: answer yes, or pass --yes")
@@ -83,19 +87,18 @@ def forget(
 @app.command("export")
 def export(
     user: UserOption,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default: stdout.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; the default is stdout.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a user's events as JSON, to read back with 'import' bit for bit."""
-    from ..profiles.transfer import export_user
+    from ..profiles.transfer import export_user, write_export
 
     with _opened(workspace) as recommender:
         recommender.require_user(user)
-        text = export_user(recommender.knowledge.store, user)
-    if out is None:
-        typer.echo(text)
-    else:
-        out.write_text(text + "\n", encoding="utf-8")
+        if out is None:
+            typer.echo(export_user(recommender.knowledge.store, user))
+        else:
+            write_export(recommender.knowledge.store, user, out)
 
 
 @app.command("import")

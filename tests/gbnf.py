@@ -178,14 +178,12 @@ def _allowed(node: Node) -> str:
 
 
 def _character(node: Node, rng: random.Random) -> str:
-    if not node.negated:
+    pool = _allowed(node)
+    if not node.negated and (len(pool) < 20 or rng.random() < 0.02):
         low, high = rng.choice(node.ranges)
-        return chr(rng.randint(ord(low), ord(high)))
-    if rng.random() < 0.02:  # anywhere in Unicode, surrogates aside
-        drawn = chr(rng.choice((rng.randint(1, 0xD7FF), rng.randint(0xE000, 0x10FFFF))))
-        if not any(low <= drawn <= high for low, high in node.ranges):
-            return drawn
-    return rng.choice(_allowed(node))
+        drawn = chr(rng.randint(ord(low), ord(high)))
+        return drawn if not "\ud800" <= drawn <= "\udfff" else low
+    return rng.choice(pool)
 
 
 @lru_cache(maxsize=256)

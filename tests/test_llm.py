@@ -146,6 +146,8 @@ def test_a_stop_text_ends_the_answer_and_is_not_part_of_it(tiny: ChatLlamaCpp) -
     assert cut.content == full[: full.index(stop)]
     assert cut.response_metadata["finish_reason"] == "stop"
     assert "".join(str(c.content) for c in tiny.stream("hello", stop=[stop])) == cut.content
+    called = tiny.bind_tools([About], tool_choice="any", ordinals=5).invoke("hello", stop=["name", "}"], max_tokens=300)
+    assert called.tool_calls  # a plan is never cut by a stop text
 
 
 def test_an_answer_that_is_cut_off_says_so(tiny: ChatLlamaCpp) -> None:
@@ -359,6 +361,14 @@ def test_repacked_weights_are_off_when_they_are_to_be_off(tiny_file: Path) -> No
     assert bool(repacked[0]) == bool(repacked[1])
     usual.close()
     fast.close()
+
+
+def test_a_closed_model_says_so(tiny_file: Path, cache: Path) -> None:
+    model = ChatLlamaCpp(model=str(tiny_file), cache_folder=cache, n_ctx=128)
+    model.load()
+    model.close()
+    with pytest.raises(TurnError, match="was closed"):
+        model.invoke("hello")
 
 
 # ---- being interrupted --------------------------------------------------------------------------------------
