@@ -1,0 +1,160 @@
+"""The library: one-shot calls, feedback, undo, forgetting, threads, asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from llm4rec import Filter, Recommender, UserError
+from llm4rec.errors import ToolError
+from llm4rec.graphs.state import ItemsReady, NodeStarted, TurnFinished
+from PIL import Image
+from scripted import ScriptedChatModel, calls
+
+
+def test_recommend_gives_provenance_and_evidence(recommender: Recommender) -> None:
+    found = recommender.recommend("u3", k=10)
+    assert len(found.cards) == 10
+    evidence = {record.id for record in found.evidence}
+    seen = {recommender.knowledge.catalogue.ids[r] for r in recommender.knowledge.interactions.of_user("u3").items}
+    for card in found.cards:
+        assert card.id not in seen
+        assert card.parts
+        assert card.claims
+        assert all(claim.evidence and set(claim.evidence) <= evidence for claim in card.claims)
+    assert [c.score for c in found.cards] == sorted((c.score for c in found.cards), reverse=True)
+
+
+def test_filters_hold(recommender: Recommender) -> None:
+    wanted = (Filter(attribute="price", op="at_most", value=40.0), Filter(attribute="brand", op="is", value="acme"))
+    for found in (recommender.recommend("u3", filters=wanted, k=20), recommender.search("desk", filters=wanted, k=20)):
+        assert found.cards
+        for card in found.cards:
+            assert float(str(card.attributes["price"])) <= 40
+            assert card.attributes["brand"] == "Acme"
+
+
+def test_search_by_picture_finds_the_item(recommender: Recommender, shop: Path) -> None:
+    images = recommender.knowledge.build.images
+    card = next(c for c in recommender.search("lamp", k=20).cards if c.image)
+    picture = Image.open(images / str(card.image)).convert("RGB")
+    small = picture.crop((4, 4, picture.width - 4, picture.height - 4)).resize((48, 60))
+    assert card.id in {c.id for c in recommender.search(image=small, k=5).cards}
+    assert card.id in {c.id for c in recommender.search("lamp", image=small, k=5).cards}
+
+
+def test_more_like(recommender: Recommender) -> None:
+    found = recommender.search(like=["Acme lamp 1"], k=3)
+    assert all("lamp" in card.title for card in found.cards)
+    assert "Acme lamp 1" not in {card.title for card in found.cards}
+
+
+@pytest.mark.parametrize("wrong", ["unknown item", ""])
+def test_unknown_items_are_refused(recommender: Recommender, wrong: str) -> None:
+    with pytest.raises((UserError, ToolError)):
+        recommender.feedback("u1", "like", wrong)
+    assert not recommender.knowledge.store.events("u1")
+
+
+def test_feedback_undo_and_what_follows(recommender: Recommender) -> None:
+    first = recommender.recommend("new", k=5).cards[0]
+    recommender.feedback("new", "seen", first.id)
+    assert first.id not in {card.id for card in recommender.recommend("new", k=50).cards}
+    assert first.title in recommender.undo("new")
+    assert recommender.recommend("new", k=5).cards[0].id == first.id
+    with pytest.raises(UserError, match="nothing to take back"):
+        recommender.undo("new")
+
+
+def test_likes_move_the_ranking(recommender: Recommender) -> None:
+    before = [card.id for card in recommender.recommend("new", k=50).cards]
+    for title in ("Acme lamp 1", "Borealis lamp 1"):
+        recommender.feedback("new", "like", title)
+    after = [card for card in recommender.recommend("new", k=50).cards]
+    lamps = [card.id for card in after if "lamp" in card.title]
+    assert sum(before.index(i) if i in before else 50 for i in lamps) > sum(
+        [c.id for c in after].index(i) for i in lamps
+    )
+
+
+def test_forgetting_a_user(recommender: Recommender, shop: Path) -> None:
+    recommender.chat("forgetful", "I want a PLANTEDSTRING lamp")
+    recommender.feedback("forgetful", "like", "Acme lamp 1")
+    recommender.chat("other", "I want a KEPTSTRING lamp")
+    receipt = recommender.forget("forgetful")
+    assert receipt.events >= 1
+    assert any("1 threads erased" in note for note in receipt.notes)
+    assert not recommender.known_user("forgetful")
+    content = b"".join(path.read_bytes() for path in (shop / "state").iterdir() if path.is_file())
+    assert b"PLANTEDSTRING" not in content
+    assert b"KEPTSTRING" in content
+
+
+def test_turns_from_many_threads(recommender: Recommender) -> None:
+    def talk(number: int) -> tuple[str, int]:
+        turn = recommender.chat(f"user{number % 4}", "recommend something", thread=f"t{number % 2}")
+        assert turn.cards
+        return f"{turn.user}/{turn.thread}", turn.number
+
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(talk, range(24)))
+    assert len(set(done)) == 24, "turns of one thread queue: every turn has its own number"
+
+
+async def test_asyncio(recommender: Recommender) -> None:
+    turns = await asyncio.gather(*(recommender.achat(f"a{n}", "a lamp") for n in range(3)))
+    assert all(turn.cards for turn in turns)
+    kinds = [type(event) async for event in recommender.astream("a1", "a chair")]
+    assert kinds.index(ItemsReady) < kinds.index(TurnFinished)
+    await recommender.afeedback("a1", "like", "Acme lamp 1")
+    assert (await recommender.arecommend("a1", k=3)).cards
+    assert (await recommender.asearch("a pen", k=3)).cards
+
+
+def test_leaving_a_stream_early_loses_no_feedback(shop: Path) -> None:
+    model = ScriptedChatModel()
+    with Recommender.open(shop, chat_model=model) as recommender:
+        model.enqueue(calls(("record_feedback", {"verdict": "like", "title": "Acme lamp 1"}), ("recommend", {})))
+        for event in recommender.stream("leaver", "I like the Acme lamp"):
+            if isinstance(event, ItemsReady):
+                break
+        assert len(recommender.knowledge.store.events("leaver")) == 1
+        model.enqueue(calls(("recommend", {})))
+        assert recommender.chat("leaver", "go on").cards
+
+
+def test_a_message_can_be_stopped_from_another_thread(shop: Path) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(_: object) -> object:
+        entered.set()
+        release.wait(5)
+        return calls(("recommend", {}))
+
+    with Recommender.open(shop, chat_model=ScriptedChatModel(make=slow)) as recommender:
+        seen: list[object] = []
+        worker = threading.Thread(target=lambda: seen.extend(recommender.stream("u1", "hello")))
+        worker.start()
+        assert entered.wait(10)
+        # another user's turn is not held up by the first one's thread lock
+        assert recommender.recommend("u2", k=3).cards
+        release.set()
+        worker.join(20)
+        assert isinstance(seen[-1], TurnFinished)
+        assert isinstance(seen[0], NodeStarted)
+
+
+def test_the_open_build_stays_readable_after_a_rebuild(shop: Path, tmp_path: Path) -> None:
+    from conftest import write_shop
+    from llm4rec.builder import build_workspace
+
+    with Recommender.open(shop, llm="rules") as old:
+        old.feedback("u1", "like", "Acme lamp 1")
+        build_workspace(write_shop(tmp_path / "more", users=50), shop)
+        assert old.recommend("u1").cards
+        with Recommender.open(shop, llm="rules") as new:
+            assert len(new.knowledge.interactions.user_ids) == 50
+            assert len(new.profile("u1").items) == 1
