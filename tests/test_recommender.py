@@ -73,7 +73,7 @@ def test_likes_move_the_ranking(recommender: Recommender) -> None:
     before = [card.id for card in recommender.recommend("new", k=50).cards]
     for title in ("Acme lamp 1", "Borealis lamp 1"):
         recommender.feedback("new", "like", title)
-    after = [card for card in recommender.recommend("new", k=50).cards]
+    after = list(recommender.recommend("new", k=50).cards)
     lamps = [card.id for card in after if "lamp" in card.title]
     assert sum(before.index(i) if i in before else 50 for i in lamps) > sum(
         [c.id for c in after].index(i) for i in lamps

@@ -14,6 +14,7 @@ from ..ranking.base import Ranked
 from .base import Arguments, Tool, TurnContext
 from .claims import item_claims
 from .facets import Facets, arguments_with_facets, resolve
+from .linker import Ambiguous
 from .results import Card
 from .target import item_row
 from .taste import hidden_rows, history_of, ranked_for, tastes_of
@@ -52,6 +53,9 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
     asked = resolve(context.knowledge.catalogue, facets, call)
     given = call.model_dump()
     text, like = given.get("query"), given.get("like")
+    if like and not _is_known(context, like):
+        context.notice(f"Nothing here is called “{one_line(like, 60)}”: its words were searched for instead.")
+        text, like = " ".join(filter(None, (text, like))), None
     if text is None and not like and context.image is None:
         text = " ".join(asked.words) or context.message
     cards = search_cards(
@@ -61,6 +65,15 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
     if not cards:
         return "nothing found: loosen the filters" if asked.words else "nothing found"
     return f"{len(cards)} found: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
+
+
+def _is_known(context: TurnContext, like: str) -> bool:
+    """Whether an item can be meant. Where several can, it is known but not clear, and linking it will ask."""
+    try:
+        item_row(context.knowledge.catalogue, like, context.bus)
+    except Ambiguous as unclear:
+        return bool(unclear.options)
+    return True
 
 
 def search_cards(
