@@ -214,6 +214,7 @@ def _text_view(
     from .catalog.index import build_view
     from .catalog.words import build_words
 
+    progress("loading the text model", 0)
     encoder = load_text_encoder(options.text_model)
     texts = [item_text(item) for item in catalogue]
     build_words(folder / "views" / "words", texts, lambda done, total: progress("words", done, total))
@@ -231,6 +232,7 @@ def _image_view(
     from .catalog.encoders import load_image_encoder
     from .catalog.index import build_view
 
+    progress("loading the image model", 0)
     encoder = load_image_encoder(options.image_model)
     names = catalogue.frame["image"].to_list()
     embedded = embed_images(
@@ -305,20 +307,19 @@ def _full_disk_said(place: Workspace) -> Iterator[None]:
         raise
 
 
-def _disk_is_full(error: BaseException | None, place: Path) -> bool:
-    """Whether a full disk is anywhere behind an error, however a library wrapped it."""
-    # numpy, SQLite and Chroma do not always say why they could not write
-    passed_on = not isinstance(error, UserError) or error.__cause__ is not None
-    if passed_on and shutil.disk_usage(place).free < NO_SPACE:
-        return True
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _disk_is_full(error: BaseException, place: Path) -> bool:
+    """Whether a full disk is behind an error, however a library wrapped it."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        text = str(error).lower()
+        text = str(behind).lower()
         if "no space left" in text or "disk is full" in text:
             return True
-        error = error.__cause__ or error.__context__
-    return False
+        behind = behind.__cause__ or behind.__context__
+    # numpy, SQLite and Chroma do not always say why they could not write
+    passed_on = not isinstance(error, UserError) or error.__cause__ is not None
+    return passed_on and place.exists() and shutil.disk_usage(place).free < NO_SPACE
 
 
 def _now() -> Any:

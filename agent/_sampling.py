@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import ctypes
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Llm4RecError, TurnError
@@ -14,14 +16,44 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: How many of the best tokens are shown to the grammar before the next, wider look.
-LOOKS = (1, 64, 2048)
+#: How many of the best tokens are shown to the grammar before all that begin rightly are.
+LOOKS = (1, 64)
 
 
 class Rules(Protocol):
     """What says which tokens may come next."""
 
     def allows(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What choosing needs to know of the tokens.
+
+    Attributes:
+        pieces: bytes of every token; empty for control tokens.
+        ends: tokens that end an answer.
+        mute: tokens never chosen (control tokens that end nothing).
+    """
+
+    pieces: Sequence[bytes]
+    ends: frozenset[int]
+    mute: NDArray[np.int64]
+
+    @cached_property
+    def leads(self) -> NDArray[np.int16]:
+        """First byte of every token, -1 where there is none; shape (n_vocab,)."""
+        import numpy as np
+
+        return np.array([piece[0] if piece else -1 for piece in self.pieces], dtype=np.int16)
+
+    @cached_property
+    def letters(self) -> NDArray[np.int32]:
+        """Tokens that are one ASCII character."""
+        import numpy as np
+
+        found = {piece[0]: token for token, piece in enumerate(self.pieces) if len(piece) == 1 and piece[0] < 0x80}
+        return np.array(sorted(found.values()), dtype=np.int32)
 
 
 class GrammarState:
@@ -71,9 +103,7 @@ class Chooser:
 
     Args:
         rules: what the tokens must satisfy, or None.
-        piece: bytes of a token.
-        ends: tokens that end an answer.
-        mute: tokens never chosen (control tokens that end nothing).
+        vocabulary: the model's.
         temperature: 0 is greedy.
         seed: None draws anew each time.
 
@@ -81,19 +111,10 @@ class Chooser:
         resampled: how often the best token was refused.
     """
 
-    def __init__(
-        self,
-        rules: Rules | None,
-        piece: Callable[[int], bytes],
-        ends: Collection[int],
-        mute: NDArray[np.int64],
-        *,
-        temperature: float,
-        seed: int | None,
-    ) -> None:
+    def __init__(self, rules: Rules | None, vocabulary: Vocabulary, *, temperature: float, seed: int | None) -> None:
         import numpy as np
 
-        self._rules, self._piece, self._ends, self._mute = rules, piece, ends, mute
+        self._rules, self._words = rules, vocabulary
         self._temperature = temperature
         self._rng = np.random.default_rng(seed) if temperature > 0 else None
         self._held = b""  # the beginning of a character whose other bytes are still to come
@@ -112,26 +133,53 @@ class Chooser:
         """
         import numpy as np
 
-        logits[self._mute] = -math.inf
+        logits[self._words.mute] = -math.inf
         scores = logits
         if self._rng is not None:
             noise = self._rng.gumbel(size=len(logits)).astype(np.float32)
             scores = logits / np.float32(self._temperature) + noise
         if not math.isfinite(float(best := scores.max())):
             raise TurnError(f"the model computes no usable numbers (best score {best})")
-        for look in (*LOOKS, len(scores)):
-            order = _best(scores, min(look, len(scores)))
-            if self._rules is not None:
-                order = order[self._rules.allows(order.astype(np.int32))]
-            for token in map(int, order):
-                if token in self._ends:
-                    return token
-                held = unfinished(self._held + self._piece(token))
-                if held is not None:
-                    self._held = held
-                    return token
+        for look in LOOKS:
+            token = self._first(_best(scores, min(look, len(scores))))
+            if token is not None:
+                return token
             self.resampled += look == 1
-        raise TurnError("the grammar allows no token here")
+        near = self._beginners()
+        token = self._first(near[np.argsort(-scores[near])])
+        if token is None:
+            raise TurnError("the grammar allows no token here")
+        return token
+
+    def _first(self, order: NDArray[np.int64]) -> int | None:
+        """The first of these tokens that is allowed and breaks no character."""
+        import numpy as np
+
+        if self._rules is not None:
+            order = order[self._rules.allows(order.astype(np.int32))]
+        for token in map(int, order):
+            if token in self._words.ends:
+                return token
+            held = unfinished(self._held + self._words.pieces[token])
+            if held is not None:
+                self._held = held
+                return token
+        return None
+
+    def _beginners(self) -> NDArray[np.int64]:
+        """Tokens that may be allowed, judged by their first byte alone.
+
+        A token that begins with an ASCII character is allowed only if that character alone is, and most characters
+        have a token of their own to ask with. All other tokens stay in.
+        """
+        import numpy as np
+
+        words = self._words
+        refused = np.zeros(257, dtype=bool)
+        if self._rules is not None and not self._held and len(words.letters):
+            asked = words.letters[~self._rules.allows(words.letters)]
+            refused[words.leads[asked]] = True
+        return np.flatnonzero(~refused[words.leads])
 
 
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -140,8 +140,15 @@ def _workspace(root: Path) -> Iterator[Finding]:
         yield Finding(
             level="ok",
             what="stores",
-            text=f"{len(knowledge.store.users())} users with events, live catalogue version {knowledge.version}, "
+            text=f"users with events: {len(knowledge.store.users())}, live catalogue version {knowledge.version}, "
             f"views {', '.join(opened.views)} open",
+        )
+        # Encoders load when they are first used, and are compared with the build's then.
+        opened.text_encoder.encode(["a word"])
+        if opened.image_encoder is not None:
+            opened.image_encoder.encode_texts(["a word"])
+        yield Finding(
+            level="ok", what="encoders", text="; ".join(f"{name}: {v.model}" for name, v in manifest.views.items())
         )
         ease = manifest.models.get("ease", {})
         yield Finding(level="ok", what="models", text=f"EASE ({ease.get('form')}), {ease.get('trained_items')} items")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TurnError, UserError
-from ._sampling import Chooser, GrammarState
+from ._sampling import Chooser, GrammarState, Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,12 +145,14 @@ class Engine:
         self._close = weakref.finalize(self, _free, self._lib, self._model, self._context, self._batch)
         self._slots = [_Slot(number) for number in range(slots)]
         self._turn = 0
-        control = [t for t in range(self.n_vocab) if self._lib.llama_vocab_is_control(self._vocab, t)]
-        self.control_texts = tuple(text for t in control if len(text := self._text(t)) > 1)
-        ends = [t for t in range(self.n_vocab) if self._lib.llama_vocab_is_eog(self._vocab, t)]
-        self._ends = frozenset(ends)
-        self._mute = np.array(sorted(set(control) - self._ends), dtype=np.int64)
-        self._end_probe = np.array(ends[:1], dtype=np.int32)
+        self._buffer = ctypes.create_string_buffer(256)
+        pieces = tuple(map(self._piece, range(self.n_vocab)))
+        silent = [token for token, piece in enumerate(pieces) if not piece]
+        control = [token for token in silent if self._lib.llama_vocab_is_control(self._vocab, token)]
+        ends = frozenset(token for token in silent if self._lib.llama_vocab_is_eog(self._vocab, token))
+        self.control_texts = tuple(text for token in control if len(text := self._text(token)) > 1)
+        self._words = Vocabulary(pieces, ends, np.array(sorted(set(control) - ends), dtype=np.int64))
+        self._end_probe = np.array(sorted(ends)[:1], dtype=np.int32)
         if adapter is not None:
             self._adapt(adapter)
 
@@ -225,8 +227,8 @@ class Engine:
         return tokens
 
     def _piece(self, token: int) -> bytes:
-        buffer = ctypes.create_string_buffer(64)
-        size = self._lib.llama_token_to_piece(self._vocab, token, buffer, 64, 0, False)
+        buffer = self._buffer
+        size = self._lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
         if size < 0:
             buffer = ctypes.create_string_buffer(-size)
             size = self._lib.llama_token_to_piece(self._vocab, token, buffer, -size, 0, False)
@@ -264,7 +266,7 @@ class Engine:
             raise TurnError(f"the prompt has {len(prompt)} tokens and the model's context only {self.n_ctx}")
         account.prompt_tokens = len(prompt)
         rules = None if grammar is None else GrammarState(self._lib, self._vocab, grammar)
-        chooser = Chooser(rules, self._piece, self._ends, self._mute, temperature=temperature, seed=seed)
+        chooser = Chooser(rules, self._words, temperature=temperature, seed=seed)
         slot = self._take(prompt, account)
         try:
             started = time.perf_counter()
@@ -276,14 +278,14 @@ class Engine:
                 token = chooser.choose(self.logits())
                 account.generated_tokens += 1
                 account.resampled_tokens = chooser.resampled
-                if token in self._ends:
+                if token in self._words.ends:
                     account.full = False
                     break
                 if rules is not None:
                     rules.accept(token)
-                may_end = rules is not None and bool(rules.allows(self._end_probe)[0])
+                may_end = rules is not None and bool(rules.allows(self._end_probe).any())
                 account.generate_seconds = time.perf_counter() - started
-                yield Step(token, self._piece(token), may_end)
+                yield Step(token, self._words.pieces[token], may_end)
                 if account.generated_tokens < max_tokens:
                     self._evaluate(slot, [token], check)
             account.generate_seconds = time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -50,39 +51,51 @@ def change_items(root: Path, source: Path, *, mode: Literal["add", "update"]) ->
     build = workspace.open()
     base = read_catalogue(build)
     read = list(_read(source))
-    pictures = {}
-    for item in read:
-        if item.image is not None:
-            pictures[item.id] = open_image(contained(source.parent, item.image))
+    pictures: dict[str, bytes] = {}
+    for line, item, picture in read:
+        if picture is not None:
+            try:
+                pictures[item.id] = thumbnail_bytes(open_image(contained(source.parent, picture)), IMAGE_SIZE)
+            except UserError as error:
+                raise UserError(f"{source}:{line}: {error}") from error
     text_encoder, image_encoder = build_encoders(build)
     with Overlay(workspace.state / "catalogue.sqlite") as overlay:
         known = overlay.apply(base)
-        for item in read:
+        for line, item, _ in read:
             if (item.id in known.row_of) != (mode == "update"):
                 raise UserError(
-                    f"{source}: item {item.id!r} "
+                    f"{source}:{line}: item {item.id!r} "
                     + ("is there already: use 'items update'" if mode == "add" else "is not there: use 'items add'")
                 )
-        texts = text_encoder.encode([item_text(item) for item in read])
-        images = workspace.state / "images"
-        images.mkdir(exist_ok=True)
-        for position, item in enumerate(read):
-            vectors = {"text": LiveVector(text_encoder.model_id, np.asarray(texts[position]))}
-            kept = None
-            if item.id in pictures:
-                content = thumbnail_bytes(pictures[item.id], IMAGE_SIZE)
-                kept = f"live-{hashlib.sha256(content).hexdigest()[:24]}.jpg"
-                (images / kept).write_bytes(content)
-            if image_encoder is not None:
-                vector = image_encoder.encode_images([pictures[item.id]])[0] if kept else None
-                vectors["image"] = LiveVector(image_encoder.model_id, vector)
-            changed = Item(item.id, item.title, item.description, kept, item.attributes, item.available)
-            (overlay.add if mode == "add" else overlay.update)(changed, vectors, base=known)
-        return CatalogueChange(mode=mode, items=tuple(item.id for item in read), version=overlay.version())
+        texts = text_encoder.encode([item_text(item) for _, item, _ in read])
+        with overlay.together():
+            for position, (line, item, _) in enumerate(read):
+                content = pictures.get(item.id)
+                vectors = {"text": LiveVector(text_encoder.model_id, np.asarray(texts[position]))}
+                if image_encoder is not None:
+                    seen = None if content is None else image_encoder.encode_images([open_image(content)])[0]
+                    vectors["image"] = LiveVector(image_encoder.model_id, seen)
+                kept = None if content is None else _keep(content, workspace.state / "images")
+                changed = Item(item.id, item.title, item.description, kept, item.attributes, item.available)
+                try:
+                    (overlay.add if mode == "add" else overlay.update)(changed, vectors, base=known)
+                except UserError as error:
+                    raise UserError(f"{source}:{line}: {error}") from error
+        return CatalogueChange(mode=mode, items=tuple(item.id for _, item, _ in read), version=overlay.version())
+
+
+def _keep(content: bytes, folder: Path) -> str:
+    """Write a picture under a name made of its content, whole or not at all; its name."""
+    folder.mkdir(exist_ok=True)
+    name = f"live-{hashlib.sha256(content).hexdigest()[:24]}.jpg"
+    temporary = folder / f".{name}.{os.getpid()}"
+    temporary.write_bytes(content)
+    temporary.replace(folder / name)
+    return name
 
 
 def set_availability(root: Path, ids: Sequence[str], *, available: bool) -> CatalogueChange:
-    """Take items out of every list, or let them back in.
+    """Take items out of every list, or let them back in: all of them or, on an error, none.
 
     Raises:
         UserError: an id is unknown, or is in that state already.
@@ -91,12 +104,14 @@ def set_availability(root: Path, ids: Sequence[str], *, available: bool) -> Cata
     base = read_catalogue(workspace.open())
     with Overlay(workspace.state / "catalogue.sqlite") as overlay:
         known: Catalogue = overlay.apply(base)
-        for item_id in ids:
-            (overlay.restore if available else overlay.remove)(item_id, base=known)
+        with overlay.together():
+            for item_id in ids:
+                (overlay.restore if available else overlay.remove)(item_id, base=known)
         return CatalogueChange(mode="restore" if available else "remove", items=tuple(ids), version=overlay.version())
 
 
-def _read(source: Path) -> Iterator[Item]:
+def _read(source: Path) -> Iterator[tuple[int, Item, str | None]]:
+    """Line number, item without its picture, and the picture's path."""
     try:
         lines = source.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -108,7 +123,9 @@ def _read(source: Path) -> Iterator[Item]:
         if not line.strip():
             continue
         try:
-            item = ItemRecord.model_validate(json.loads(line)).item()
+            record = json.loads(line)
+            picture = record.pop("image") if isinstance(record, dict) and isinstance(record.get("image"), str) else None
+            item = ItemRecord.model_validate(record).item()
         except json.JSONDecodeError as error:
             raise UserError(f"{source}:{number}: not JSON ({error.msg} at column {error.colno})") from None
         except ValidationError as error:
@@ -118,4 +135,6 @@ def _read(source: Path) -> Iterator[Item]:
         if item.id in seen:
             raise UserError(f"{source}:{number}: item {item.id!r} stands here twice")
         seen.add(item.id)
-        yield item
+        yield number, item, picture
+    if not seen:
+        raise UserError(f"{source} holds no items: one JSON object a line is expected")

@@ -153,6 +153,7 @@ class Recommender:
             self._model, name = load_chat_model(self._llm_spec, max_tokens=PLAN_TOKENS, timeout=self._timeout)
             # the bundled model was not trained to plan: it is kept to what was said
             grounded = isinstance(self._model, ChatLlamaCpp) and self._model.source.kind == "bundled"
+            name += " behind demonstrations" if grounded else ""
         tools = self.tools(ordinals=5)
         encoder = self._knowledge.searcher.text_encoder
         return LlmPlanner(
@@ -456,6 +457,7 @@ class Recommender:
             events=tuple(desk.events),
             notices=tuple(desk.notices),
             planner=planner or self.planner.name,
+            model_calls=desk.model_calls,
             simulated=desk.knowledge.build.manifest.simulated,
             seconds=desk.seconds,
         )

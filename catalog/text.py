@@ -11,7 +11,7 @@ _NOT_WORD = re.compile(r"[\W_]+", re.UNICODE)
 def fold(text: str) -> str:
     """Lower case, no accents, punctuation and runs of space as one space: how labels and titles are compared."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
     return _NOT_WORD.sub(" ", bare).strip()
 
 

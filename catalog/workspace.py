@@ -169,7 +169,8 @@ class Workspace:
 
 def new_build_id(key: str) -> str:
     """Sorts by time; the key ties it to its input."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{key[:8]}"
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}-{key[:8]}"
 
 
 def read_manifest(build: Path) -> Manifest:

@@ -54,7 +54,8 @@ def search(
     like: Annotated[
         list[str] | None,
         typer.Option(
-            "--like", help="Search by likeness to an item, named by title or id. It may be repeated; the default is none."
+            "--like",
+            help="Search by likeness to an item, by title or id. It may be repeated; the default is none.",
         ),
     ] = None,
     user: Annotated[
@@ -118,9 +119,10 @@ def explain(
     if as_json:
         typer.echo(found.model_dump_json())
     else:
-        show.print_items(found)
+        show.print_cards(found.cards)
         show.out("Evidence:")
         show.print_evidence(found.evidence)
+        show.print_notices(found.notices, simulated=found.simulated)
 
 
 def bias(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, JsonOption, LlmOption, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, JsonOption, LlmOption, Stopped, WorkspaceOption
 
 if TYPE_CHECKING:
     from ..catalog.workspace import Build
@@ -23,36 +28,59 @@ SCRIPT = (
 
 def build(
     data: Annotated[
-        Path | None, typer.Option("--data", "-d", help="Folder of the data set; see docs/data-formats.md.")
+        Path | None,
+        typer.Option(
+            "--data", "-d", help="Folder of the data set (docs/data-formats.md); needed unless --demo is given."
+        ),
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    mapping: Annotated[Path | None, typer.Option(help="Mapping file (TOML) for CSV, JSONL or Parquet data.")] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mapping file (TOML) for CSV, JSON lines or Parquet tables. "
+            "The default is llm4rec.toml in the data folder, if it is there."
+        ),
+    ] = None,
     write_mapping: Annotated[
-        bool, typer.Option("--write-mapping", help="Look at the data, print a mapping file to start from, and stop.")
+        bool,
+        typer.Option(
+            "--write-mapping",
+            help="Print a mapping file to start from, and stop; the default is to build.",
+        ),
     ] = False,
     demo_data: Annotated[
-        bool, typer.Option("--demo", help="Build the demo catalogue that comes with the package.")
+        bool, typer.Option("--demo", help="Build the demo catalogue that comes with the package, in place of --data.")
     ] = False,
-    text_model: Annotated[str | None, typer.Option(help="sentence-transformers model: path or hub id.")] = None,
-    image_model: Annotated[
-        str | None, typer.Option(help="open_clip model: NAME/PRETRAINED, checkpoint or hf-hub:id.")
+    text_model: Annotated[
+        str | None,
+        typer.Option(help="Text encoder, a sentence-transformers folder or hub id. The default is the bundled one."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 7,
+    image_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Image encoder, for open_clip: NAME/PRETRAINED, hf-hub:ID, or a checkpoint. "
+            "The default is the bundled one."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
     """Build a workspace: read, embed, index, fit, estimate bias. A killed build continues where it stopped."""
     from ..errors import UserError
 
+    if data is not None and demo_data:
+        raise UserError("--data and --demo exclude each other: leave one out")
+    if data is None and (mapping is not None or write_mapping):
+        raise UserError("a mapping describes tables of your own: give their folder with --data")
     if data is None and not demo_data:
         raise UserError("what to build? give --data FOLDER, or --demo for the catalogue that comes with the package")
-    if write_mapping:
+    if data is not None and write_mapping:
         from ..catalog.readers import propose_mapping
 
-        assert data is not None
         typer.echo(propose_mapping(data))
         return
     finished = run_build(
-        None if demo_data else data,
+        data,
         workspace,
         mapping=mapping,
         text_model=text_model,
@@ -66,19 +94,43 @@ def build(
 
 
 def run_build(data: Path | None, workspace: Path, **options: object) -> Build:
-    """Build with progress bars on stderr."""
+    """Build, with its progress on stderr."""
     from ..builder import BuildOptions, build_workspace
     from .show import progress_bars
 
-    with progress_bars() as bars:
-        tasks: dict[str, object] = {}
+    try:
+        with _interruptible() as check, progress_bars() as shown:
 
-        def progress(what: str, done: int, total: int | None = None) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+            def progress(what: str, done: int, total: int | None = None) -> None:
+                check()
+                shown(what, done, total)
 
-        return build_workspace(data, workspace, BuildOptions(**options), progress=progress)  # type: ignore[arg-type]
+            return build_workspace(data, workspace, BuildOptions(**options), progress=progress)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        raise Stopped("stopped; the same command continues the build") from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Ctrl-C, made sure of: a library that swallows the exception does not swallow the wish.
+
+    Yields a function that raises KeyboardInterrupt again where that has happened.
+    """
+    asked = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def report_build(build: Build) -> None:
@@ -88,26 +140,30 @@ def report_build(build: Build) -> None:
     from . import show
 
     m = build.manifest
-    out = show.console()
-    out.print(
+    show.out(
         f"[bold]{escape(m.source)}[/bold]: {m.items:,} items ({m.images:,} with a picture), {m.users:,} users, "
         f"{m.interactions:,} interactions. Views: {', '.join(f'{n} ({v.items:,})' for n, v in m.views.items())}."
     )
     for kind, count in (*m.bad_rows.items(), *m.settled.items()):
-        out.print(f"  [yellow]{count:,}[/yellow] {escape(kind)}")
+        show.out(f"  [yellow]{count:,}[/yellow] {escape(kind)}")
     for note in m.notes:
-        out.print(f"  {escape(note)}")
-    out.print(f"Built in {sum(m.seconds.values()):.0f} s as {m.id}.")
+        show.out(f"  {escape(note)}")
+    show.out(f"Built in {sum(m.seconds.values()):.0f} s as {m.id}.")
     show.print_notices((), simulated=m.simulated)
 
 
 def demo(
     workspace: WorkspaceOption = Path("demo-workspace"),
     llm: LlmOption = None,
-    user: Annotated[str, typer.Option("--user", "-u", help="Who talks.")] = "guest",
+    user: Annotated[str, typer.Option("--user", "-u", help="Who talks in the demo.")] = "guest",
 ) -> None:
     """Build the demo workspace if it is not there, hold a short conversation, print it, say how to go on."""
+    import shlex
+    import shutil
+    import sys
     import time
+
+    from rich.markup import escape
 
     from ..agent.recommender import Recommender
     from ..catalog.workspace import Workspace
@@ -115,17 +171,18 @@ def demo(
     from .chat import Session, say
 
     if not Workspace(workspace).current.exists():
-        show.console().print("Building the demo workspace: 500 films, drawn posters, a simulated log. About a minute.")
+        show.out("Building the demo workspace: films, drawn posters, a simulated log. About a minute.")
         report_build(run_build(None, workspace))
     with Recommender.open(workspace, llm=llm) as recommender:
         with show.console(stderr=True).status("Loading the language model ..."):
             planner = recommender.planner.name
-        show.console().print(f"\nA conversation with the local planner [bold]{planner}[/bold]:\n")
-        session = Session(recommender, user, f"demo-{int(time.time())}", None, False)
+        show.out(f"\nA conversation with the local planner [bold]{escape(planner)}[/bold]:\n")
+        session = Session(recommender, user, f"demo-{int(time.time())}", (), False)
         for line in SCRIPT:
-            show.console().print(f"[bold cyan]you>[/bold cyan] {line}")
+            show.out(f"[bold cyan]you>[/bold cyan] {line}")
             say(session, line)
-    show.console().print(
-        f"Now you:  [bold].venv/bin/llm4rec chat --workspace {workspace} --user me[/bold]\n"
-        f"Or:       [bold].venv/bin/llm4rec recommend --workspace {workspace} --user 1[/bold]"
-    )
+        somebody = recommender.knowledge.interactions.user_ids[0]
+    command = "llm4rec" if shutil.which("llm4rec") else sys.argv[0]
+    place = shlex.quote(str(workspace))
+    show.out(f"Now you:  [bold]{escape(f'{command} chat --workspace {place} --user me')}[/bold]")
+    show.out(f"Or:       [bold]{escape(f'{command} recommend --workspace {place} --user {somebody}')}[/bold]")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +20,17 @@ if TYPE_CHECKING:
 
 HELP = """\
 Say what you are after, what you liked, what you have seen. Or:
-  /why N        why number N is in the list        /like N   /dislike N   /seen N
-  /image PATH   search with a picture              /profile  what is known of you
-  /bias         are these just the popular ones?   /undo     take back the last feedback
-  /more K       lists of K items from now on       /help     this text        /quit  leave
-Arrow keys bring back earlier lines. Ctrl-C stops a reply, not the program; Ctrl-D leaves."""
+  /why N       why number N is in the list    /profile   what is known of you
+  /like N      /dislike N      /seen N        /undo      take back feedback
+  /image PATH  search with a picture          /help      this text
+  /bias        just the popular ones?         /quit      leave
+  /more K      lists of K items from now on
+Arrow keys bring back earlier lines. Ctrl-C stops a reply, not the program;
+Ctrl-D leaves."""
 
+#: A path at the beginning of a line: in quotes, or up to a space that no backslash precedes.
+_PATH = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|((?:\\.|[^\\\s])+))\s*(.*)""", re.DOTALL)
+_NOTED = {"like": "you like", "dislike": "you did not like", "seen": "you have seen"}
 COMMANDS = ("/why", "/like", "/dislike", "/seen", "/image", "/profile", "/bias", "/undo", "/more", "/help", "/quit")
 
 
@@ -34,11 +41,10 @@ class Session:
     recommender: Recommender
     user: str
     thread: str
-    images: Path | None
+    images: tuple[Path, ...]
     as_json: bool
     k: int = 5
     cards: tuple[Card, ...] = ()
-    events: list[str] = field(default_factory=list)
 
 
 def chat(
@@ -46,39 +52,52 @@ def chat(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     llm: LlmOption = None,
     thread: Annotated[
-        str, typer.Option("--thread", help="Name of the conversation; it goes on after a restart.")
+        str, typer.Option("--thread", help="Name of the conversation, which goes on after a restart.")
     ] = "main",
     posters: Annotated[bool, typer.Option(help="Draw posters where the terminal can.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Talk with the recommender. With --json: one message a line on stdin, one turn a line on stdout."""
     from ..agent.recommender import Recommender
+    from ..errors import UserError
     from . import show
     from .posters import can_draw
 
+    if not user.strip() or not thread.strip():
+        raise UserError("--user and --thread need a name")
     with show.console(stderr=True).status("Opening the workspace and the language model ..."):
         recommender = Recommender.open(workspace, llm=llm)
         planner = recommender.planner.name
     with recommender:
-        images = recommender.knowledge.build.images if posters and not as_json and can_draw() else None
-        session = Session(recommender, user, thread, images, as_json)
+        draws = posters and not as_json and can_draw()
+        folders = (recommender.knowledge.build.images, recommender.workspace.state / "images")
+        session = Session(recommender, user, thread, folders if draws else (), as_json)
         if not as_json:
-            manifest = recommender.knowledge.build.manifest
-            show.console().print(
-                f"[bold]llm4rec[/bold] on {manifest.source}: {manifest.items:,} items. Planner: {planner}. "
-                f"You are [bold]{user}[/bold]"
-                + ("" if recommender.known_user(user) else ", new here")
-                + ". /help for help."
-            )
-            if manifest.simulated:
-                show.console().print(f"[dim]{show.SIMULATED}[/dim]")
-        for line in _lines(workspace, interactive=not as_json and sys.stdin.isatty()):
+            _greet(session, planner)
+        for line in _lines(interactive=not as_json and sys.stdin.isatty()):
             if not _handle(session, line):
                 break
 
 
-def _lines(workspace: Path, *, interactive: bool) -> Iterator[str]:
+def _greet(session: Session, planner: str) -> None:
+    from rich.markup import escape
+
+    from . import show
+
+    manifest = session.recommender.knowledge.build.manifest
+    new = "" if session.recommender.known_user(session.user) else ", new here"
+    show.out(
+        f"[bold]llm4rec[/bold] on {escape(manifest.source)}, {manifest.items:,} items. Planner: {escape(planner)}."
+    )
+    show.out(f"You are [bold]{escape(session.user)}[/bold]{new}. /help for help.")
+    show.print_notices((), simulated=manifest.simulated)
+    show.out()
+
+
+def _lines(*, interactive: bool) -> Iterator[str]:
     if not interactive:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
         for line in sys.stdin:
             if line.strip():
                 yield line.strip()
@@ -120,11 +139,11 @@ def _handle(session: Session, line: str) -> bool:
 
             typer.echo(Failure(error=str(error)).model_dump_json())
         else:
-            show.console().print(f"[red]{_escape(str(error))}[/red]")
+            show.out(f"[red]{_escape(str(error))}[/red]\n")
     except KeyboardInterrupt:
         if session.as_json:
             raise
-        show.console().print("\n[dim]stopped; nothing you said is lost[/dim]")
+        show.out("[dim]Stopped. What you said before stays noted.[/dim]\n")
     return True
 
 
@@ -138,53 +157,53 @@ def say(session: Session, text: str, image: Path | None = None) -> Turn:
     """One turn: the list as soon as it is known, with its reasons, then the words."""
     from rich.markdown import Markdown
 
-    from ..graphs.state import ItemsReady, Notice, TurnFinished
+    from ..graphs.state import ItemsReady, NodeStarted, Notice, TurnFinished
     from . import show
 
-    turn: Turn | None = None
-    spinner = show.console().status("thinking ...") if not session.as_json else None
-    if spinner:
-        spinner.start()
-    try:
-        for event in session.recommender.stream(session.user, text, image=image, thread=session.thread, k=session.k):
-            if isinstance(event, TurnFinished):
-                turn = event.turn
-            elif session.as_json:
-                continue
-            elif isinstance(event, ItemsReady):
-                if spinner:
-                    spinner.stop()
-                show.print_cards(event.cards, images=session.images)
+    events = session.recommender.stream(session.user, text, image=image, thread=session.thread, k=session.k)
+    if session.as_json:
+        turn = next(event.turn for event in events if isinstance(event, TurnFinished))
+        typer.echo(turn.model_dump_json())
+        session.cards = turn.cards if turn.listed else session.cards
+        return turn
+    finished: Turn | None = None
+    ready: Sequence[Card] | None = None
+    with show.console().status("thinking ...") as spinner:
+        for event in events:
+            if isinstance(event, ItemsReady):
+                ready = event.cards  # of several lists in one plan the last one counts
+            elif isinstance(event, NodeStarted | TurnFinished) and ready is not None:
+                spinner.stop()
+                show.print_cards(ready, images=session.images)
+                ready = None
             elif isinstance(event, Notice):
                 show.print_notices((event.text,), simulated=False)
-    finally:
-        if spinner:
-            spinner.stop()
-    assert turn is not None
-    if turn.listed:
-        session.cards = turn.cards
-    session.events.extend(turn.events)
-    if session.as_json:
-        typer.echo(turn.model_dump_json())
-    else:
-        show.console().print(Markdown(turn.reply))
-        show.console().print(f"[dim]{_trace(turn)}[/dim]\n")
-    return turn
+            if isinstance(event, TurnFinished):
+                finished = event.turn
+    assert finished is not None
+    if finished.listed:
+        session.cards = finished.cards
+    show.out(Markdown(finished.reply))
+    show.out(f"[dim]{_escape(_trace(finished))}[/dim]\n")
+    return finished
 
 
 def _trace(turn: Turn) -> str:
     tools = ", ".join(run.name + ("" if run.ok else " (failed)") for run in turn.tools) or "no tool"
-    return f"{tools} · {turn.seconds.get('turn', 0.0):.1f} s · {turn.planner}"
+    asked = {0: "not asked", 1: "asked once"}.get(turn.model_calls, f"asked {turn.model_calls} times")
+    who = turn.planner if turn.planner == "rules" else f"{turn.planner} ({asked})"
+    return f"{tools} · {turn.seconds.get('turn', 0.0):.1f} s · {who}"
 
 
 def _command(session: Session, name: str, rest: str) -> None:
+    from ..catalog.text import one_line
     from ..errors import UserError
 
     simple: dict[str, Callable[[], None]] = {
-        "/help": lambda: typer.echo(HELP),
+        "/help": lambda: _answer(session, name, HELP),
         "/profile": lambda: _profile(session),
         "/bias": lambda: _called(session, "estimate_bias", {}),
-        "/undo": lambda: _undo(session),
+        "/undo": lambda: _answer(session, name, f"Taken back: {session.recommender.undo(session.user)}."),
     }
     if name in simple:
         simple[name]()
@@ -193,20 +212,32 @@ def _command(session: Session, name: str, rest: str) -> None:
     elif name in ("/like", "/dislike", "/seen"):
         card = session.cards[_number(session, rest) - 1]
         event = session.recommender.feedback(session.user, name[1:], card.id, thread=session.thread)  # type: ignore[arg-type]
-        session.events.append(event.id)
-        typer.echo(f"Noted: {name[1:]} {card.title}. /undo takes it back.")
+        said = f"Noted: {_NOTED[name[1:]]} {one_line(card.title, 90)}. /undo takes it back."
+        _answer(session, f"{name} {rest}", said, events=(event.id,))
     elif name == "/image":
-        path, _, words = rest.partition(" ")
-        if not path:
-            raise UserError("/image needs a file: /image PATH [words]")
-        say(session, words, image=Path(path).expanduser())
+        path, words = _path_and_words(rest)
+        say(session, words, image=path)
     elif name == "/more":
-        if not rest.isdigit() or not 1 <= int(rest) <= 50:
+        if not rest.isdecimal() or not 1 <= int(rest) <= 50:
             raise UserError("/more needs a number from 1 to 50")
         session.k = int(rest)
-        typer.echo(f"Lists have {session.k} items from now on.")
+        _answer(session, f"{name} {rest}", f"Lists have {session.k} items from now on.")
     else:
-        raise UserError(f"no command {name}: {' '.join(COMMANDS)}")
+        raise UserError(f"no command {one_line(name, 40)}: {' '.join(COMMANDS)}")
+
+
+def _path_and_words(text: str) -> tuple[Path, str]:
+    """``/image``'s argument: a path, in quotes or with backslashes where it has spaces, and then words."""
+    from ..errors import UserError
+
+    if text and (whole := Path(text).expanduser()).is_file():
+        return whole, ""
+    match = _PATH.match(text)
+    if match is None:
+        raise UserError("/image needs a file: /image PATH [words]")
+    double, single, bare, words = match.groups()
+    path = double or single or re.sub(r"\\(.)", r"\1", bare)
+    return Path(path).expanduser(), words.strip()
 
 
 def _number(session: Session, text: str) -> int:
@@ -214,8 +245,8 @@ def _number(session: Session, text: str) -> int:
 
     if not session.cards:
         raise UserError("no list is shown yet: ask for something first")
-    if not text.isdigit() or not 1 <= int(text) <= len(session.cards):
-        raise UserError(f"say a number from 1 to {len(session.cards)}, as in the list")
+    if not text.isdecimal() or not 1 <= int(text) <= len(session.cards):
+        raise UserError(f"which one? give a number of the list, 1 to {len(session.cards)}")
     return int(text)
 
 
@@ -228,19 +259,35 @@ def _called(session: Session, tool: str, arguments: dict[str, int]) -> None:
     if session.as_json:
         typer.echo(turn.model_dump_json())
         return
-    show.console().print(Markdown(turn.reply))
+    show.out(Markdown(turn.reply))
     if tool == "explain":
         show.print_evidence(turn.evidence)
     show.print_notices(turn.notices, simulated=turn.simulated)
+    show.out()
 
 
 def _profile(session: Session) -> None:
     from .profile import lines_of
 
-    for line in lines_of(session.recommender, session.user):
-        typer.echo(line)
+    _answer(session, "/profile", "\n".join(lines_of(session.recommender, session.user)))
 
 
-def _undo(session: Session) -> None:
-    undone = session.recommender.undo(session.user)
-    typer.echo(f"Taken back: {undone}.")
+def _answer(session: Session, message: str, text: str, *, events: tuple[str, ...] = ()) -> None:
+    """What a command has to say: as it is in a terminal, as a turn without a number in JSON."""
+    if not session.as_json:
+        typer.echo(text + "\n")
+        return
+    from ..agent.recommender import CALLED
+    from ..tools.results import Turn
+
+    turn = Turn(
+        user=session.user,
+        thread=session.thread,
+        number=0,
+        message=message,
+        reply=text,
+        events=events,
+        planner=CALLED,
+        simulated=session.recommender.knowledge.build.manifest.simulated,
+    )
+    typer.echo(turn.model_dump_json())

@@ -27,7 +27,9 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, llm: LlmOption = None
 
 
 def graph(
-    style: Annotated[Literal["mermaid", "ascii"], typer.Option("--format", help="How to draw it: Mermaid, or plain lines.")] = "mermaid",
+    style: Annotated[
+        Literal["mermaid", "ascii"], typer.Option("--format", help="How to draw it: Mermaid, or plain lines.")
+    ] = "mermaid",
 ) -> None:
     """Draw the conversation's state machine."""
     from ..graphs.conversation import Conversation

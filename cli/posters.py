@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ def can_draw() -> bool:
     return Auto in (Sixel, Kitty)
 
 
-def thumbnail(images: Path, name: str | None) -> Any:
-    """A renderable of one poster; empty where there is none, or it cannot be read."""
+def thumbnail(folders: Sequence[Path], name: str | None) -> Any:
+    """A renderable of one poster, from the first folder that has it; empty where there is none."""
+    from rich.markup import escape
+
     from ..catalog.images import contained, open_image
     from ..errors import UserError
 
@@ -33,6 +36,7 @@ def thumbnail(images: Path, name: str | None) -> Any:
     from textual_image.renderable import Image as Auto
 
     try:
-        return Auto(open_image(contained(images, name)), width=CELLS)
+        found = [path for folder in folders if (path := contained(folder, name)).exists()]
+        return Auto(open_image(found[0]), width=CELLS) if found else ""
     except UserError as error:
-        return f"[dim]{error}[/dim]"
+        return f"[dim]{escape(str(error))}[/dim]"

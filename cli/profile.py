@@ -55,7 +55,9 @@ def show(user: UserOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_js
 @app.command()
 def undo(
     user: UserOption,
-    event: Annotated[str | None, typer.Argument(help="Id of the event to take back; the default is the latest.")] = None,
+    event: Annotated[
+        str | None, typer.Argument(help="Id of the event to take back; the default is the latest.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Take back one piece of feedback, as if it had never been said."""
@@ -67,7 +69,8 @@ def undo(
 def forget(
     user: UserOption,
     item: Annotated[
-        str | None, typer.Option("--item", help="Forget only what concerns this item (title or id); the default is everything.")
+        str | None,
+        typer.Option("--item", help="Forget only what concerns one item (title or id); the default is all."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking; the default is to ask.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from ..catalog.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from ..tools.results import Card, Evidence, ItemList
 
 SIMULATED = "The log behind these figures is simulated."
 
 
-@cache
+#: Columns where the output goes to no terminal: lines stay whole, for grep and for files.
+WIDE = 10_000
+
+
 def console(stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return _console(stderr, None if stream.isatty() or "COLUMNS" in os.environ else WIDE)
+
+
+@cache
+def _console(stderr: bool, width: int | None) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, width=width)
+
+
+def out(*things: Any) -> None:
+    """Print on stdout; without the padding at the ends of lines where that is no terminal."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(*things)
+        return
+    with screen.capture() as printed:
+        screen.print(*things)
+    typer.echo("\n".join(line.rstrip() for line in printed.get().split("\n")), nl=False)
+
+
+def print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Two columns, the second wrapped below itself."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for left, right in rows:
+        table.add_row(left, right)
+    if table.row_count:
+        out(table)
 
 
 def facts(card: Card, most: int = 3) -> str:
@@ -49,30 +85,30 @@ def heading(card: Card) -> str:
     return f"[bold]{escape(one_line(card.title, 90))}[/bold]{tail}"
 
 
-def print_cards(cards: Sequence[Card], *, images: Path | None = None, claims: bool = True) -> None:
+def print_cards(cards: Sequence[Card], *, images: Sequence[Path] = (), claims: bool = True) -> None:
     """The list: number, title, facts, and why; with posters where the terminal can draw them."""
     from rich.markup import escape
     from rich.table import Table
 
     if not cards:
-        console().print("[dim]Nothing fits.[/dim]")
+        out("[dim]Nothing fits.[/dim]")
         return
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", style="cyan", no_wrap=True)
-    if images is not None:
+    if images:
         table.add_column(no_wrap=True)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")
     for card in cards:
         lines = [heading(card), f"[dim]{escape(facts(card))}[/dim]"]
         if claims:
             lines.extend(f"[green]·[/green] {escape(claim.text)}" for claim in card.claims)
         row: list[object] = [f"{card.ordinal}."]
-        if images is not None:
+        if images:
             from .posters import thumbnail
 
             row.append(thumbnail(images, card.image))
         table.add_row(*row, "\n".join(line for line in lines if line))  # type: ignore[arg-type]
-    console().print(table)
+    out(table)
 
 
 def print_items(found: ItemList) -> None:
@@ -87,26 +123,49 @@ def print_notices(notices: Sequence[str], *, simulated: bool) -> None:
     for notice in notices:
         console(stderr=True).print(f"[yellow]{escape(notice)}[/yellow]")
     if simulated:
-        console().print(f"[dim]{SIMULATED}[/dim]")
+        out(f"[dim]{SIMULATED}[/dim]")
 
 
 def print_evidence(evidence: Sequence[Evidence]) -> None:
     from rich.markup import escape
 
-    for record in evidence:
-        console().print(f"  [cyan]{escape(record.id)}[/cyan]  {escape(record.text)}")
+    print_rows(("  -", f"{escape(record.text)} [dim cyan]{escape(record.id)}[/dim cyan]") for record in evidence)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Bars on stderr, so that stdout stays clean for --json."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """How far things are, on stderr, so that stdout stays clean: bars in a terminal, else a line for each step."""
+    if not sys.stderr.isatty():
+        begun: set[str] = set()
+
+        def tell(what: str, done: int, total: int | None = None) -> None:
+            if what not in begun:
+                begun.add(what)
+                typer.echo(f"{what} ...", err=True)
+
+        yield tell
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     with Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(bar_width=30),
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console(stderr=True),
     ) as bars:
-        yield bars
+        tasks: dict[str, TaskID] = {}
+
+        def draw(what: str, done: int, total: int | None = None) -> None:
+            if what not in tasks:
+                finish()  # a step begins when those before it are over
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        def finish() -> None:
+            for task in bars.tasks:
+                if not task.finished:
+                    bars.update(task.id, completed=task.total or 1, total=task.total or 1)
+
+        yield draw
+        finish()

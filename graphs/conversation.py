@@ -19,7 +19,7 @@ from langgraph.runtime import Runtime
 from ..errors import Llm4RecError, ToolError, TurnError
 from ..tools.base import Bus, Tool, TurnContext
 from ..tools.results import Card, ToolRun
-from .planner import Planner, PlanRequest
+from .planner import ASKED, Planner, PlanRequest
 from .respond import compose
 from .state import ItemsReady, NodeStarted, Notice, State, TextDelta, ToolFinished
 
@@ -99,6 +99,7 @@ class Conversation:
             {"name": c["name"], "args": c["args"], "id": c.get("id") or f"call-{i}"}
             for i, c in enumerate(answer.tool_calls[:MOST_CALLS])
         ]
+        desk.model_calls += int(answer.response_metadata.get(ASKED, 1))
         desk.clock("plan", started)
         return {
             "planned": calls,

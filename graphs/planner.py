@@ -7,35 +7,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
-from numpy.typing import NDArray
-from pydantic import ValidationError
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall
+from langchain_core.runnables import Runnable
 
 from .. import prompts
 from ..catalog.text import one_line
 from ..errors import TurnError
 from ..tools.base import Tool, TurnContext
-from ..tools.mentions import Mentions, labels_said
-from .grounding import narrow
+from ..tools.mentions import Mentions
+from ..tools.results import Card
+from .demonstrations import FEEDBACK, MOST_NEAR, DemonstrationIndex, Near, Shape
+from .grounding import Ground, narrow, only_choice
 
-Encode = Callable[[Sequence[str]], NDArray[np.float32]]
-#: Demonstrations with their cosine to the message, nearest first.
-Near = Sequence[tuple[prompts.Demonstration, float]]
+__all__ = ["DemonstrationIndex", "LlmPlanner", "PlanRequest", "Planner", "encode_plan", "focus_of", "numbers_shown"]
 
 #: Past messages the planner sees (people's words and the plans they led to), and their length in characters.
 MOST_MESSAGES = 6
 MESSAGE_LIMIT = 300
-#: Tokens of demonstrations in a prompt, how many near ones are looked at, and of how many the tools can be called.
+#: Tokens of demonstrations in a prompt.
 DEMONSTRATION_TOKENS = 120
-MOST_NEAR = 5
-MOST_NEAR_TOOLS = 3
-#: Cosine from which a label counts as near a message in meaning.
-LABEL_SIMILARITY = 0.4
-LABEL_MARGIN = 0.15
-#: A demonstration's tools can be called where its cosine is at most this much below the nearest one's.
-TOOL_MARGIN = 0.15
+CHARACTERS_A_TOKEN = 3
 
 
 @dataclass(frozen=True)
@@ -63,55 +55,14 @@ class Planner(Protocol):
     def plan(self, request: PlanRequest) -> AIMessage: ...
 
 
-class DemonstrationIndex:
-    """The nearest demonstrations by embedding: what a small model needs to choose well.
-
-    Args:
-        encode: texts to unit vectors, shape (n, d).
-        tools: demonstrations whose calls do not fit these tools are left out, so that a shop is never shown
-            how to ask for a genre it does not have.
-    """
-
-    def __init__(self, encode: Encode, tools: Mapping[str, Tool]) -> None:
-        self._encode = encode
-        self._kept = [d for d in prompts.demonstrations() if all(_fits(tools, call) for call in d.calls)]
-        self._vectors = encode([d.say for d in self._kept])
-        self._labels: dict[tuple[str, ...], NDArray[np.float32]] = {}
-
-    def nearest(self, message: str, *, most: int) -> Near:
-        """The demonstrations most like the message with their cosines, nearest first."""
-        similarity = self._vectors @ self._encode([message])[0]
-        best = (-similarity).argsort(kind="stable")[:most]
-        return [(self._kept[i], float(similarity[i])) for i in best]
-
-    def labels_near(self, labels: Sequence[str], message: str) -> set[str]:
-        """Labels the message names; where it names none, the one that is clearly nearest in meaning, if any is."""
-        key = tuple(labels)
-        if key not in self._labels:
-            self._labels[key] = self._encode(list(labels))
-        if said := labels_said(labels, message):
-            return said
-        similarity = self._labels[key] @ self._encode([message])[0]
-        first, second = (-similarity).argsort(kind="stable")[:2]
-        clear = similarity[first] >= LABEL_SIMILARITY and similarity[first] - similarity[second] >= LABEL_MARGIN
-        return {labels[first]} if clear else set()
-
-
-def _fits(tools: Mapping[str, Tool], call: Mapping[str, Any]) -> bool:
-    tool = tools.get(call["name"])
-    if tool is None:
-        return False
-    try:
-        tool.arguments.model_validate(call["arguments"])
-    except ValidationError:
-        return False
-    return True
-
-
 def encode_plan(calls: Sequence[Mapping[str, Any]]) -> str:
     """Calls as the compact JSON that the planner writes."""
     plain = [{"name": call["name"], "arguments": call.get("arguments", call.get("args", {}))} for call in calls]
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+#: In a plan's ``response_metadata``: how often the language model was asked for it.
+ASKED = "model_calls"
 
 
 class LlmPlanner:
@@ -125,8 +76,8 @@ class LlmPlanner:
         name: how it is named to people.
         tools: those of a turn with a full list on the table: what the system prompt tells of.
         demonstrations: for few-shot turns; None leaves them out.
-        mentions: where it is given, what can be decoded is narrowed to the message (see `grounding`) and to the tools
-            of the nearest demonstrations. For small untuned models; a large one needs no such fence.
+        mentions: where it is given, the demonstrations choose the tools and what can be decoded is narrowed to the
+            message (see `grounding`). For small untuned models; a large one needs no such fence.
     """
 
     def __init__(
@@ -150,18 +101,55 @@ class LlmPlanner:
 
     def plan(self, request: PlanRequest) -> AIMessage:
         message = request.desk.message
+        if self._mentions is not None and self._demonstrations is not None:
+            return self._grounded(request, self._demonstrations, self._mentions(message))
         near = self._demonstrations.nearest(message, most=MOST_NEAR) if self._demonstrations and message else []
         tools = [tool.as_openai() for tool in request.tools.values()]
-        if self._mentions is not None and near:
-            tools = self._narrowed(tools, message, near, self._mentions(message))
-        bound = self._model.bind_tools(tools, tool_choice="auto" if self._mentions is None else "any")
-        answer = bound.invoke(self.messages(request, near))
+        return self._ask(self._model.bind_tools(tools, tool_choice="auto"), self.messages(request, near))
+
+    def _grounded(self, request: PlanRequest, index: DemonstrationIndex, mentions: Mentions) -> AIMessage:
+        """The demonstrations choose the tools; the model writes the arguments, within what was said."""
+        desk = request.desk
+        shape = index.shape(mentions)
+        query = None
+        if desk.image is not None:
+            shape = Shape(("search_items",))  # a picture is there to be searched by, with or without words
+        elif mentions.bounds_only and shape.tools in (("search_items",), ("recommend",)):
+            query = desk.bus.query  # "newer ones" narrows down what the list on the table answers
+            shape = Shape(("search_items",)) if query else Shape(("recommend",))
+        near = index.nearest(mentions.bare, most=MOST_NEAR, shape=shape)
+        if not shape.tools:
+            return AIMessage(near[0][0].reply, response_metadata={ASKED: 0})
+        ground = Ground(
+            message=desk.message,
+            mentions=mentions,
+            labels=index.labels_meant,
+            examples=[{call["name"]: call["arguments"] for call in demo.calls} for demo, _ in near],
+            taste=shape.taste,
+            like=shape.like,
+            told=FEEDBACK in shape.tools,
+            shown={} if shape.like else numbers_shown(desk.bus.cards),
+            query=query,
+            focus=focus_of(request.past),
+        )
+        prompt = self.messages(request, near)
+        calls: list[ToolCall] = []
+        asked = 0
+        for position, name in enumerate(shape.tools):
+            tool = narrow(request.tools[name].as_openai(), ground)
+            arguments = only_choice(tool)
+            if arguments is None:
+                bound = self._model.bind_tools([tool], tool_choice="any", max_calls=1)
+                arguments = self._ask(bound, prompt).tool_calls[0]["args"]
+                asked += 1
+            calls.append(ToolCall(name=name, args=arguments, id=f"plan-{position}"))
+            ground = ground.after(arguments)
+        return AIMessage("", tool_calls=calls, response_metadata={ASKED: asked})
+
+    def _ask(self, bound: Runnable[LanguageModelInput, AIMessage], prompt: list[AnyMessage]) -> AIMessage:
+        answer = bound.invoke(prompt)
         if not isinstance(answer, AIMessage):
             raise TurnError(f"the model answered with {type(answer).__name__}, not with a message")
-        if self._mentions is not None:
-            # a small model repeats itself where the grammar lets it
-            first = {call["name"]: call for call in reversed(answer.tool_calls)}
-            return AIMessage(answer.content, tool_calls=[c for c in answer.tool_calls if first[c["name"]] is c])
         return answer
 
     def messages(self, request: PlanRequest, near: Near) -> list[AnyMessage]:
@@ -174,43 +162,40 @@ class LlmPlanner:
                 recent.append(AIMessage(encode_plan([dict(c) for c in message.tool_calls])[:MESSAGE_LIMIT]))
         shown: list[AnyMessage] = []
         for demo in reversed(self._within(near, DEMONSTRATION_TOKENS)):
-            shown += [HumanMessage(demo.say), AIMessage(encode_plan(demo.calls))]
+            shown += [HumanMessage(demo.say), AIMessage(demo.reply or encode_plan(demo.calls))]
         return [self._system, *recent, *shown, HumanMessage(_last(request))]
-
-    def _narrowed(
-        self,
-        tools: list[dict[str, Any]],
-        message: str,
-        near: Near,
-        mentions: Mentions,
-    ) -> list[dict[str, Any]]:
-        assert self._demonstrations is not None
-        index = self._demonstrations
-        best = near[0][1]
-        only = {
-            call["name"]
-            for demo, cosine in near[:MOST_NEAR_TOOLS]
-            if cosine >= best - TOOL_MARGIN
-            for call in demo.calls
-        }
-        narrowed = narrow(
-            tools,
-            message,
-            mentions,
-            labels_near=lambda labels: index.labels_near(labels, message),
-            only=only,
-        )
-        return narrowed or tools
 
     def _within(self, near: Near, budget: int) -> list[prompts.Demonstration]:
         """The nearest that fit the token budget."""
         chosen: list[prompts.Demonstration] = []
         for demo, _ in near:
-            budget -= self._model.get_num_tokens(f"{demo.say} {encode_plan(demo.calls)}")
+            # An estimate: a model on a server has no tokenizer here, and asking for one would download it.
+            budget -= len(f"{demo.say} {encode_plan(demo.calls)}") // CHARACTERS_A_TOKEN
             if budget < 0:
                 break
             chosen.append(demo)
         return chosen
+
+
+def numbers_shown(cards: Sequence[Card]) -> dict[str, list[float]]:
+    """The numbers of the items on the table, by attribute."""
+    shown: dict[str, list[float]] = {}
+    for card in cards:
+        for name, value in card.attributes.items():
+            if isinstance(value, float):
+                shown.setdefault(name, []).append(value)
+    return shown
+
+
+def focus_of(past: Sequence[AnyMessage]) -> Mapping[str, Any]:
+    """What the last plan was about, by its number or its title: what "it" means now."""
+    for message in reversed(past):
+        if isinstance(message, AIMessage) and message.tool_calls:
+            # a plan that lists anew leaves nothing in focus
+            calls = message.tool_calls
+            subjects = [{k: v} for c in calls for k, v in c["args"].items() if k in ("ordinal", "title")]
+            return subjects[-1] if len(calls) == 1 and subjects else {}
+    return {}
 
 
 def _last(request: PlanRequest) -> str:

@@ -17,7 +17,7 @@ class Contribution:
     """What one piece of evidence added to one item's score.
 
     Attributes:
-        ref: id of the evidence: a history event (``log:<user>:<item>``, ``event:<id>``), a stated taste among them.
+        ref: id of the evidence, a logged interaction (``log:<user>:<item>``) or a live event (``event:<id>``).
         row: the history item's row; None where the evidence is no item (a stated taste).
         amount: signed, in the units of the score it is part of.
         part: the part of the score it went through (``behaviour``, ``text``, ``image``, ``tastes``).
@@ -97,3 +97,13 @@ def top_rows(scores: NDArray[np.floating], k: int, allowed: NDArray[np.bool_]) -
         keep = values >= edge
         rows, values = rows[keep], values[keep]
     return rows[np.lexsort((rows, -values))][:k].astype(np.int64)
+
+
+def product(subscripts: str, *operands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``np.einsum`` without BLAS, for the products made while a user waits.
+
+    One thread reads a view as fast as memory gives it. BLAS would share the work among its pool, whose threads spin for
+    each other: on a machine busy with a language model that took a hundred times as long as the sum itself.
+    """
+    result: NDArray[np.float32] = np.einsum(subscripts, *operands, optimize=False)
+    return result

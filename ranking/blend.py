@@ -22,11 +22,13 @@ _LEAST_SPREAD = 1e-6
 class BlendConfig:
     """How the parts are weighed. A part's score is divided by its standard deviation over the items it knows.
 
-    The defaults of ``behaviour``, ``text``, ``image``, the popularities and the taus were chosen on MovieLens 100K by
-    predicting each user's last event but one from those before it (never the last one, which is the test), with
-    whole histories and with histories cut to 20, 5, 2 and 1 events. The standard deviation was taken over the median
-    absolute deviation and upper percentiles because those collapse for short histories, whose scores are next to
-    nothing for nearly all items.
+    The defaults were chosen on MovieLens 100K by predicting each user's last event but one from those before it (never
+    the last one, which is the test), with whole histories and with histories cut to 20, 5, 2 and 1 events. Two
+    were checked on Amazon Office Products the same way: ``popularity_cold``, where films alone would have asked for
+    0.6 and the office for 0.2, and the gate, for which items were hidden from the behaviour model.
+
+    The standard deviation was taken over the median absolute deviation and upper percentiles because those
+    collapse for short histories, whose scores are next to nothing for nearly all items.
     """
 
     behaviour: float = 1.0
@@ -45,9 +47,10 @@ class BlendConfig:
     popularity_cold: float = 0.3
     """Weight of popularity where it knows nothing of it; between the two by the gate."""
 
-    tastes: float = 3.0
+    tastes: float = 4.0
     """Weight of stated tastes, whose scores lie in [-1, 1] and are not divided. No log holds stated tastes, so this one
-    is a choice: what is said outright outweighs an ordinary difference in the log."""
+    is a choice: what is said outright outweighs an ordinary difference in the log and leaves room for a great one. On
+    MovieLens 100K "comedy" lifts the comedies among a user's ten best from 2.5 to 8.8."""
 
     behaviour_tau: float = 10.0
     """Events after which a signal has fallen to 1/e for the behaviour model."""
@@ -164,13 +167,13 @@ class BlendRanker:
         if not repeats:
             allowed[history.rows] = False
         rows = top_rows(total, k, allowed)
-        reasons = self._reasons(history, rows, factors, tastes)
+        reasons = self._reasons(history, rows, factors, tastes, self.config.reasons)
         return [
             Ranked(
                 row=int(row),
                 score=float(total[row]),
                 parts={name: float(values[row]) for name, values in parts.items()},
-                contributions=tuple(reasons[at][: self.config.reasons]),
+                contributions=tuple(reasons[at]),
             )
             for at, row in enumerate(rows)
         ]
@@ -221,28 +224,30 @@ class BlendRanker:
         rows: NDArray[np.int64],
         factors: Mapping[str, float],
         tastes: TasteMatches | None,
+        most: int | None = None,
     ) -> list[list[Contribution]]:
-        reasons: list[list[Contribution]] = [[] for _ in rows]
+        """For each row its contributions, largest first; ``most`` of them."""
+        evidence: list[tuple[str, str, int | None]] = []
+        shares = []
         for ranker in self._rankers():
-            shares = _times(ranker.shares(history, rows), factors[ranker.name])
-            for at, entry in zip(*np.nonzero(shares), strict=True):
-                reasons[at].append(
-                    Contribution(
-                        ref=history.refs[entry],
-                        row=int(history.rows[entry]),
-                        amount=float(shares[at, entry]),
-                        part=ranker.name,
-                    )
-                )
+            evidence += [(ref, ranker.name, row) for ref, row in zip(history.refs, history.rows.tolist(), strict=True)]
+            shares.append(_times(ranker.shares(history, rows), factors[ranker.name]))
         if tastes is not None:
-            shares = _times(tastes.shares(rows), factors["tastes"])
-            for at, taste in zip(*np.nonzero(shares), strict=True):
-                reasons[at].append(
-                    Contribution(ref=tastes.refs[taste], row=None, amount=float(shares[at, taste]), part="tastes")
-                )
-        for found in reasons:
-            found.sort(key=lambda c: (-abs(c.amount), c.ref, c.part))
-        return reasons
+            evidence += [(ref, "tastes", None) for ref in tastes.refs]
+            shares.append(_times(tastes.shares(rows), factors["tastes"]))
+        if not evidence:
+            return [[] for _ in rows]
+        amounts = np.concatenate(shares, axis=1)
+        # Sorted as numbers, made into objects after: a long history has hundreds for each item.
+        order = np.argsort(-np.abs(amounts), axis=1, kind="stable")[:, :most]
+        return [
+            [
+                Contribution(ref=evidence[at][0], row=evidence[at][2], amount=float(of_row[at]), part=evidence[at][1])
+                for at in places
+                if of_row[at] != 0
+            ]
+            for of_row, places in zip(amounts, order, strict=True)
+        ]
 
     def _allowed(
         self, exclude: NDArray[np.bool_] | Collection[int], mask: NDArray[np.bool_] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Contribution, contributions_of
+from .base import Contribution, contributions_of, product
 from .history import History
 
 #: A centred vector shorter than this is the mean itself, up to rounding: it has no direction to compare.
@@ -93,14 +93,14 @@ class ContentRanker:
         have = np.flatnonzero(self._known[rows])
         if length > 0:
             towards = self._centred(rows[have]) / self._lengths[rows[have], None]
-            shares[np.ix_(have, entries)] = (towards @ vectors.T) * weights / np.float32(length)
+            shares[np.ix_(have, entries)] = product("id,jd->ij", towards, vectors) * weights / np.float32(length)
         return shares
 
     def contributions(self, history: History, row: int) -> list[Contribution]:
         return contributions_of(self, history, row)
 
     def similarity(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n_items,) cosine of every centred item with a direction (d,) of the centred space; all 0 for a zero one."""
+        """(n_items,) in [-1, 1]: cosine of every centred item with a direction (d,), such as a text's vector."""
         length = float(np.linalg.norm(direction))
         scores = np.zeros(self.n_items, dtype=np.float32)
         if length == 0:
@@ -109,10 +109,6 @@ class ContentRanker:
         dots = self._dot(unit) - self._mean @ unit
         scores[self._known] = np.clip(dots[self._known] / self._lengths[self._known], -1, 1)
         return scores
-
-    def centred(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors (m, d) of the encoder's space, moved into the centred space."""
-        return vectors - self._mean
 
     def _leanings(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Of the history items that have this view: place in the history, recency-weighted leaning."""
@@ -130,8 +126,8 @@ class ContentRanker:
     def _dot(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n_items,) inner products with the raw vectors, live ones in place of built ones."""
         dots = np.zeros(self.n_items, dtype=np.float32)
-        dots[: len(self._base)] = self._base @ direction
-        dots[self._live_rows] = self._live @ direction
+        dots[: len(self._base)] = product("id,d->i", self._base, direction)
+        dots[self._live_rows] = product("id,d->i", self._live, direction)
         return dots
 
 
@@ -140,6 +136,6 @@ def _profile(vectors: NDArray[np.float32], weights: NDArray[np.float32]) -> tupl
 
     Measured against the weights: old events alone weigh next to nothing and still have a direction.
     """
-    profile: NDArray[np.float32] = weights @ vectors
+    profile: NDArray[np.float32] = product("j,jd->d", weights, vectors)
     length = float(np.linalg.norm(profile))
     return profile, length if length > _SHORTEST * float(np.abs(weights).sum()) else 0.0

@@ -27,11 +27,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..catalog.readers.raw import Progress, no_progress
-from .base import Contribution, contributions_of
+from .base import Contribution, contributions_of, product
 from .history import History
 from .svd import right_singular
 
-#: Most items with interactions for the dense form.
+#: Most items with interactions for the dense form. B is then 576 MB, read whole by every process that ranks; the fit
+#: holds two such arrays beside the sparse Gram matrix, in all under 3 GB, and its 1.7e12 operations take about a minute
+#: on two cores. It grows with the square in memory and the cube in time.
 DENSE_LIMIT = 12_000
 
 
@@ -164,10 +166,9 @@ class EaseRanker:
     def scores(self, history: History) -> NDArray[np.float32]:
         _, positions, signals = self._signals(history)
         model = self.model
-        if model.form == "dense":
-            trained = signals @ model.weights[positions]
-        else:
-            trained = model.weights @ (signals @ model.weights[positions])
+        trained = product("j,ji->i", signals, model.weights[positions])
+        if model.form == "truncated":
+            trained = product("ir,r->i", model.weights, trained)
             # An item says nothing of itself: the diagonal of B is 0.
             trained[positions] -= signals * model.own[positions]
             trained /= 1 - model.own
@@ -185,7 +186,7 @@ class EaseRanker:
         if model.form == "dense":
             said = model.weights[np.ix_(positions, at)].T
         else:
-            said = (model.weights[at] @ model.weights[positions].T) / (1 - model.own[at])[:, None]
+            said = product("ir,jr->ij", model.weights[at], model.weights[positions]) / (1 - model.own[at])[:, None]
             said[at[:, None] == positions] = 0
         shares[np.ix_(trained, entries)] = said * signals
         return shares

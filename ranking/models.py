@@ -142,31 +142,62 @@ def fit(
     return metadata.model_dump()
 
 
-def load(
-    models_dir: Path,
-    *,
-    n_items: int | None = None,
-    views: Mapping[str, ItemView] | None = None,
-    config: BlendConfig | None = None,
-) -> BlendRanker:
-    """The blended ranker of a build.
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The fitted models of a build in memory: read once, made into a ranker for each state of the live catalogue."""
 
-    Args:
-        models_dir: where :func:`fit` wrote.
-        n_items: items of the live catalogue; by default those of the build.
-        views: content views by name (``text``, ``image``); those missing add nothing.
-        config: weights to use in place of the stored ones.
+    metadata: Metadata
+    ease: EaseModel
+    counts: NDArray[np.float32]
+
+    def ranker(
+        self,
+        *,
+        n_items: int | None = None,
+        views: Mapping[str, ItemView] | None = None,
+        config: BlendConfig | None = None,
+    ) -> BlendRanker:
+        """The blended ranker, sharing these arrays.
+
+        Args:
+            n_items: items of the live catalogue; by default those of the build.
+            views: content views by name (``text``, ``image``); those missing add nothing.
+            config: weights to use in place of the stored ones.
+
+        Raises:
+            UserError: the live catalogue has fewer items than the build.
+        """
+        weighing = config or self.metadata.blend
+        total = self.metadata.n_items if n_items is None else n_items
+        if total < self.metadata.n_items:
+            raise UserError(f"the models are of {self.metadata.n_items} items, the catalogue has {total}: {_MEND}")
+        return BlendRanker(
+            popularity=PopularityRanker(self.counts, total),
+            behaviour=EaseRanker(self.ease, total, tau=weighing.behaviour_tau),
+            content=[
+                ContentRanker(
+                    name,
+                    view.vectors,
+                    total,
+                    live_rows=view.live_rows,
+                    live_vectors=view.live_vectors,
+                    tau=weighing.content_tau,
+                )
+                for name, view in sorted((views or {}).items())
+            ],
+            config=weighing,
+        )
+
+
+def read_models(models_dir: Path) -> Models:
+    """Read what :func:`fit` wrote.
 
     Raises:
-        UserError: a model file is missing, damaged, or from a newer version, or does not fit the others.
+        UserError: a model file is missing, damaged, from a newer version, or does not fit the others.
     """
     metadata = read_metadata(models_dir)
     ease = _tensors(models_dir, _EASE, metadata)
     counts = _tensors(models_dir, _POPULARITY, metadata)["counts"]
-    weighing = config or metadata.blend
-    total = metadata.n_items if n_items is None else n_items
-    if total < metadata.n_items:
-        raise UserError(f"{models_dir / METADATA} is of {metadata.n_items} items, the catalogue has {total}: {_MEND}")
     if len(counts) != metadata.n_items or len(ease["items"]) != metadata.ease.trained_items:
         raise UserError(f"{models_dir / METADATA} does not fit the models beside it: {_MEND}")
     model = EaseModel(
@@ -177,22 +208,18 @@ def load(
         own=ease["own"],
         regularization=metadata.ease.regularization,
     )
-    return BlendRanker(
-        popularity=PopularityRanker(counts, total),
-        behaviour=EaseRanker(model, total, tau=weighing.behaviour_tau),
-        content=[
-            ContentRanker(
-                name,
-                view.vectors,
-                total,
-                live_rows=view.live_rows,
-                live_vectors=view.live_vectors,
-                tau=weighing.content_tau,
-            )
-            for name, view in sorted((views or {}).items())
-        ],
-        config=weighing,
-    )
+    return Models(metadata=metadata, ease=model, counts=counts)
+
+
+def load(
+    models_dir: Path,
+    *,
+    n_items: int | None = None,
+    views: Mapping[str, ItemView] | None = None,
+    config: BlendConfig | None = None,
+) -> BlendRanker:
+    """:func:`read_models` and :meth:`Models.ranker` in one."""
+    return read_models(models_dir).ranker(n_items=n_items, views=views, config=config)
 
 
 def read_metadata(models_dir: Path) -> Metadata:

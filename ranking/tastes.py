@@ -82,8 +82,9 @@ def match_tastes(
 
     A label fits when it is the term, without regard to case, accents and punctuation, or, if no label is, when
     it holds the term as whole words ("Hanks" in "Tom Hanks"). The taste's own attribute is tried first, then
-    every attribute. Fits are 1 or 0. A term that no label knows is compared by meaning: its cosine with
-    the centred text of each item, as a share of the best fitting item's, and 0 for items less like it than the mean.
+    every attribute. Fits are 1 or 0. A term that no label knows is compared by meaning: its cosine with each
+    item's text less the mean text, and 0 for items less like it than the mean. That is a weaker say, as it should
+    be: cosines of short terms seldom pass 0.5, and those of nonsense reach 0.25.
 
     Args:
         catalogue: the live catalogue.
@@ -99,11 +100,8 @@ def match_tastes(
             how.append("label")
             signed[at] = labelled
         elif text is not None and encode is not None and taste.term.strip():
-            likeness = np.clip(text.similarity(text.centred(encode([taste.term]))[0]), 0, None)
-            best = float(likeness.max(initial=0.0))
-            how.append("meaning" if best > 0 else "nothing")
-            if best > 0:
-                signed[at] = likeness / np.float32(best)
+            signed[at] = np.clip(text.similarity(encode([taste.term])[0]), 0, None)
+            how.append("meaning" if signed[at].any() else "nothing")
         else:
             how.append("nothing")
         signed[at] *= taste.polarity

@@ -19,7 +19,7 @@ import pytest
 import tiny_llama
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langgraph.graph import END, START, StateGraph
-from llm4rec.agent._sampling import Chooser, GrammarState
+from llm4rec.agent._sampling import Chooser, GrammarState, Vocabulary
 from llm4rec.agent.engine import Account, Engine
 from llm4rec.agent.grammar import GrammarError, ToolSchema, plan_grammar
 from llm4rec.agent.llm import ChatLlamaCpp, describe_llm, load_chat_model
@@ -301,7 +301,8 @@ def test_a_random_choice_has_the_right_distribution() -> None:
         def allows(self, tokens: Any) -> Any:
             return np.isin(tokens, allowed)
 
-    chooser = Chooser(Some(), lambda token: b"x", (), np.array([60]), temperature=0.7, seed=0)
+    words = Vocabulary(["é".encode()] * 4000, frozenset(), np.array([60]))
+    chooser = Chooser(Some(), words, temperature=0.7, seed=0)
     weights = np.exp(logits[allowed].astype(float) / 0.7)
     expected = 3000 * weights / weights.sum()
     drawn = [chooser.choose(logits.copy()) for _ in range(3000)]
@@ -417,11 +418,11 @@ def test_a_deadline_is_kept(tiny: ChatLlamaCpp, monkeypatch: pytest.MonkeyPatch)
         time.sleep(0.05)
 
     monkeypatch.setattr(Engine, "_evaluate", slowly)
-    answer = tiny.invoke("hello", timeout=0.5, max_tokens=900)
+    answer = tiny.invoke("hello", timeout=1.5, max_tokens=900)
     assert answer.response_metadata["finish_reason"] == "timeout"
     assert answer.content
     with pytest.raises(TurnError, match="the plan was cut off by the deadline"):
-        tiny.bind_tools([Search], tool_choice="any").invoke("hello", timeout=0.3, max_tokens=900)
+        tiny.bind_tools([Search], tool_choice="any").invoke("hello", timeout=1.0, max_tokens=900)
 
 
 def test_a_model_that_hangs_does_not_hang_its_caller(

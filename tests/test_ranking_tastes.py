@@ -24,10 +24,6 @@ CATALOGUE = Catalogue.of(
 VECTORS = np.eye(4, dtype=np.float32)
 
 
-def like_item(row: int) -> NDArray[np.float32]:
-    return VECTORS[[row]]
-
-
 def taste(term: str, attribute: str | None = None, polarity: int = 1) -> Taste:
     return Taste(attribute=attribute, term=term, polarity=1 if polarity > 0 else -1, ref=f"event:{term}")
 
@@ -55,14 +51,17 @@ def test_what_no_label_knows_is_matched_by_meaning() -> None:
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         asked.extend(texts)
-        return like_item(3)
+        return VECTORS[[3]]
 
-    matches = match_tastes(CATALOGUE, [taste("melancholy", "mood")], ContentRanker("text", VECTORS), encode)
+    centred = VECTORS[3] - VECTORS.mean(axis=0)
+    cosine = float(centred @ VECTORS[3] / np.linalg.norm(centred))
+    text = ContentRanker("text", VECTORS)
+    matches = match_tastes(CATALOGUE, [taste("melancholy", "mood")], text, encode)
     assert asked == ["melancholy"]
     assert matches.how == ("meaning",)
-    assert matches.scores().tolist() == pytest.approx([0, 0, 0, 1])
-    disliked = match_tastes(CATALOGUE, [taste("melancholy", None, -1)], ContentRanker("text", VECTORS), encode)
-    assert disliked.scores().tolist() == pytest.approx([0, 0, 0, -1])
+    assert matches.scores().tolist() == pytest.approx([0, 0, 0, cosine])
+    disliked = match_tastes(CATALOGUE, [taste("melancholy", None, -1)], text, encode)
+    assert disliked.scores().tolist() == pytest.approx([0, 0, 0, -cosine])
 
 
 def test_a_taste_that_finds_nothing_says_so() -> None:

@@ -109,6 +109,7 @@ class TurnContext:
         described: the item that one of the tools was asked about.
         noted: what was recorded in this turn. findings: claims about the user, the list or the log.
         seconds: time spent, by node.
+        model_calls: how often the language model was asked.
     """
 
     user: str
@@ -131,6 +132,7 @@ class TurnContext:
     findings_title: str = ""
     findings: list[Claim] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    model_calls: int = 0
     _profile: Profile | None = None
 
     @property

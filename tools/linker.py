@@ -17,11 +17,17 @@ MARGIN = 5.0
 
 
 class Ambiguous(ToolError):
-    """Several titles fit, or none well enough: the reply asks which was meant."""
+    """Several titles fit, or none well enough: the reply asks which was meant.
 
-    def __init__(self, asked: str, options: Sequence[str]) -> None:
+    Attributes:
+        options: up to three labels to choose from; none when nothing comes near.
+        namesakes: whether the options all bear the very title that was asked for.
+    """
+
+    def __init__(self, asked: str, options: Sequence[str], *, namesakes: bool = False) -> None:
         self.asked = asked
         self.options = tuple(options)
+        self.namesakes = namesakes
         which = " or ".join(options)
         super().__init__(
             f"{asked!r} is not clear: {which}?" if options else f"the catalogue has nothing called {asked!r}"
@@ -57,7 +63,7 @@ def link_title(catalogue: Catalogue, text: str, *, prefer: Iterable[str] = ()) -
     if len(exact) == 1:
         return exact[0]
     if len(exact) > 1:
-        raise Ambiguous(text, [_label(catalogue, row) for row in exact[:3]])
+        raise Ambiguous(text, [_label(catalogue, row) for row in exact[:3]], namesakes=True)
     scored = process.extract(wanted, titles, scorer=_title_score, limit=4)
     good = [(row, score + (4.0 if row in preferred else 0.0)) for _, score, row in scored]
     good.sort(key=lambda pair: -pair[1])

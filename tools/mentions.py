@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,32 +13,43 @@ from ..catalog.items import Catalogue
 from ..catalog.text import fold
 from . import wording
 from .facets import Facets
-from .wording import Opinion, words_said
+from .wording import End, Opinion, words_said
 
 #: Longest title looked for, in words.
 LONGEST = 10
-#: What a title is replaced by where a message is read for its form.
-STANDS_FOR_TITLE = "it"
 
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 _ARTICLE = re.compile(r"^(?:the|a|an) ")
 #: What may stand before a title that is written like any other word, and what may stand after it.
 _BEFORE_TITLE = re.compile(
-    r"\b(?:loved?|hated?|liked?|enjoyed|seen|saw|watched|finished|rated?|adored?|know|tell me about|more about|why|what is"
-    r"|directed|made|wrote|in the style of|similar to|like|^is|^was)$"
+    r"\b(?:loved?|hated?|liked?|enjoyed|seen|saw|watched|finished|rated?|adored?|know|tell me about|more about|why"
+    r"|what is|directed|made|wrote|in the style of|similar to|like|is|was)$"
 )
-_AFTER_TITLE = re.compile(r"^(?:is|was|has|had|isn['’]t|wasn['’]t|made|gets?|got|looks?|sounds?|bored|blew|felt|needs)\b|^['’]s\b")
-#: Words that say nothing of what a taste is about.
-_EMPTY = frozenset(
-    "a an the and or but of to for with in on at by from as is are was were be been am i im me my we us our you your he she"
-    " it its this that these those they them do does did don't dont doesn't didn't can can't cannot could couldn't will would"
-    " not no nothing never none please really very so too just also any some anything something all ever only again much"
-    " love loved loves like liked likes enjoy enjoyed adore hate hated hates dislike disliked loathe bear stand bore bores bored"
-    " fan big huge into dig prefer usually always favourite favorite favourites weakness sucker crazy about mood up"
-    " stop avoid show recommend recommending enough tired sick off stuff thing things kind sort kinds tonight today evening"
-    " i'm i've i'd isn't aren't wasn't watch see want need give get got have has had what more my husband wife interested care"
-    .split()
+_AFTER_TITLE = re.compile(
+    r"^(?:is|was|has|had|isn['’]t|wasn['’]t|made|gets?|got|looks?|sounds?|bored|blew|felt|needs)\b|^['’]s\b"
 )
+_CAPITALS = re.compile(r"(?<=[\w,;] )[A-Z][\w'’\-]*(?: (?:[A-Z][\w'’\-]*|of|the|and|in|to|a|\d+))*")
+_TRAILING = re.compile(r"(?: (?:of|the|and|in|to|a))+$")
+#: Words that say nothing of what is asked for.
+_FILLER_WORDS = """
+    a an the and or but of to for with in on at by from as is are was were be been am i im i'm i've i'd i'll me
+    my we us our we're you your you've you'd he she it its it's this that that's these those they them there
+    there's do does did will would should can could let lets let's if then please pls thanks hey hi hmm hm well
+    ok okay yes yeah nah nope oh ah so just also too really very quite bit maybe perhaps any some anything
+    something somewhere someone anyone everything ever only again other others else another want wanna need show
+    find give get got have has had recommend recommending suggest looking look see watch try about what what's
+    which who where kind kinds sort sorts type stuff thing things one ones tonight today instead rather same
+    like similar
+"""
+#: Words that say that something is liked or not, and nothing of what it is.
+_OPINION_WORDS = """
+    don't dont doesn't didn't can't cannot couldn't won't isn't aren't wasn't no not nothing never none without
+    less more all liked likes love loved loves enjoy enjoyed adore hate hated hates dislike disliked loathe bear
+    stand fan big huge into dig prefer usually always favourite favorite favourites weakness sucker crazy mood
+    feel feeling up stop avoid enough tired sick fed off seen saw watched know evening care interested
+"""
+_FILLER = frozenset(_FILLER_WORDS.split())
+_EMPTY = _FILLER.union(_OPINION_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +57,18 @@ class Mentions:
     """What one message names, and how.
 
     Attributes:
-        bare: the message with each title replaced by "it": its form.
-        words: its words as written, each once, in order. wish_words, told_words: those of the clauses that ask for
-            something, and those of the others that say what it is about; both without the words of titles.
-        titles: titles of the catalogue that stand in it, longest first.
-        capitals: runs of capitalised words inside a sentence that are no title or name here: perhaps a title we lack.
+        bare: the message with each title, known or not, replaced by "it": its form.
+        telling: its words as written, each once, in order, without those that say nothing of what is meant.
+        wish_words, told_words: the telling words of the clauses that ask for something, and of the others; no titles.
+        beside_words: the telling words of the clauses that point at nothing ("like it, *but funnier*").
+        titles: titles of the catalogue that stand in it, in order.
+        unknown: runs of capitalised words where a title would stand: perhaps a title we lack.
         names, refused_names: people, brands and so on of the catalogue, as the catalogue writes them.
-        refused: folded words shortly after a refusal ("no", "without").
+        refused: folded words shortly after a refusal ("no", "without"). uncommon: those that are no ordinary words of
+            the catalogue, such as a brand.
         lows, highs: numbers it names as bounds; a decade gives its first and last year.
+        leanings: attributes it wants more or less of than what is shown (see `wording.leanings`).
+        bounds_only: whether it asks for a range of numbers and for nothing else.
         grade: a grade it gives, and what it is out of if that is said.
         places: places of the shown list it points at (1 = first, -1 = last).
         opinion: what it thinks of what it speaks of, where that is plain.
@@ -61,16 +76,20 @@ class Mentions:
     """
 
     bare: str
-    words: tuple[str, ...]
+    telling: tuple[str, ...]
     wish_words: tuple[str, ...]
+    beside_words: tuple[str, ...]
     told_words: tuple[str, ...]
     titles: tuple[str, ...]
-    capitals: tuple[str, ...]
+    unknown: tuple[str, ...]
     names: tuple[str, ...]
     refused_names: tuple[str, ...]
     refused: frozenset[str]
+    uncommon: frozenset[str]
     lows: tuple[int, ...]
     highs: tuple[int, ...]
+    leanings: tuple[tuple[str, End], ...]
+    bounds_only: bool
     grade: tuple[int, int | None] | None
     places: tuple[int, ...]
     opinion: Opinion | None
@@ -110,25 +129,32 @@ class MentionIndex:
     def read(self, message: str) -> Mentions:
         """What ``message`` names."""
         spans = self._titles_in(message)
-        titles = tuple(spans.values())
-        bare, rest = _replaced(message, spans, STANDS_FOR_TITLE), _replaced(message, spans, " ")
-        lows, highs = wording.numbers_said(rest)
-        refused = wording.refused_words(bare)
+        titles = tuple(spans[span] for span in sorted(spans))
+        rest = _replaced(message, spans, " ")
         names = self._names_in(rest)
+        unknown = _unknown_titles(message, spans) if not names else {}
+        spans |= unknown
+        bare, rest = _replaced(message, spans, wording.STANDS_FOR_TITLE), _replaced(message, spans, " ")
+        lows, highs = wording.numbers_said(rest)
+        leanings = wording.leanings(rest)
+        refused = wording.refused_words(bare)
         unwanted = {name for name, said in names.items() if set(said.split()) <= refused}
-        told = words_said(wording.statement(_replaced(message, spans, "")))
         return Mentions(
             bare=bare,
-            words=words_said(message),
-            wish_words=words_said(wording.wish(rest)),
-            told_words=tuple(word for word in told if word.casefold().replace("’", "'") not in _EMPTY) or told,
+            telling=_telling(message, _FILLER),
+            wish_words=_telling(wording.wish(rest), _FILLER),
+            beside_words=_left(wording.beside(bare), _FILLER),
+            told_words=_telling(wording.statement(rest), _EMPTY),
             titles=titles,
-            capitals=_capitals(rest, names),
+            unknown=tuple(unknown.values()),
             names=tuple(name for name in names if name not in unwanted),
             refused_names=tuple(name for name in names if name in unwanted),
             refused=refused,
+            uncommon=frozenset(fold(message).split()) - self._ordinary,
             lows=lows,
             highs=highs,
+            leanings=leanings,
+            bounds_only=bool(lows or highs or leanings) and wording.bounds_only(_left(message, _EMPTY)),
             grade=wording.grade_said(bare),
             places=wording.places_said(rest),
             opinion=wording.opinion_said(bare),
@@ -193,8 +219,30 @@ class MentionIndex:
 def _ordinary_words(catalogue: Catalogue) -> frozenset[str]:
     """Words that descriptions and demonstrations write small: not names by themselves."""
     small = r"\b\p{Ll}[\p{Ll}'’]+\b"
-    texts = pl.concat([catalogue.frame["description"].drop_nulls(), pl.Series(prompts.everyday_texts())])
+    texts = pl.concat([catalogue.frame["description"].drop_nulls(), pl.Series(_everyday())])
     return frozenset(texts.str.extract_all(small).explode().drop_nulls().unique().to_list())
+
+
+def _everyday() -> list[str]:
+    """What demonstrations say, without the titles and names in it."""
+    texts = []
+    for demonstration in prompts.demonstrations():
+        text = demonstration.say
+        for call in demonstration.calls:
+            for argument in ("title", "like", "named", "not_named"):
+                if argument in call["arguments"]:
+                    text = re.sub(re.escape(call["arguments"][argument]), " ", text, flags=re.IGNORECASE)
+        texts.append(text)
+    return texts
+
+
+def _telling(text: str, empty: frozenset[str]) -> tuple[str, ...]:
+    """The words that say something; all of them where none does."""
+    return _left(text, empty) or words_said(text)
+
+
+def _left(text: str, empty: frozenset[str]) -> tuple[str, ...]:
+    return tuple(word for word in words_said(text) if word.casefold().replace("’", "'") not in empty)
 
 
 def _replaced(message: str, spans: Iterable[tuple[int, int]], by: str) -> str:
@@ -203,22 +251,47 @@ def _replaced(message: str, spans: Iterable[tuple[int, int]], by: str) -> str:
     return message
 
 
-def _capitals(message: str, names: Iterable[str]) -> tuple[str, ...]:
-    known = {fold(name) for name in names}
-    runs = re.findall(r"(?<=[\w,;] )[A-Z][\w'’\-]*(?: (?:[A-Z][\w'’\-]*|of|the|and|in|to|a|\d+))*", message)
-    cleaned = (re.sub(r"(?: (?:of|the|and|in|to|a))+$", "", run) for run in runs)
-    return tuple(
-        run
-        for run in dict.fromkeys(cleaned)
-        if len(run) > 1 and fold(run) not in known and not re.fullmatch(r"I['’]\w+", run)
-    )
+def _unknown_titles(message: str, known: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """Runs of capitalised words that stand where a title would, by where they stand; ``known`` is left out."""
+    taken = list(known)
+    found: dict[tuple[int, int], str] = {}
+    for match in _CAPITALS.finditer(message):
+        run = _TRAILING.sub("", match.group())
+        at, end = match.start(), match.start() + len(run)
+        if any(at < other_end and other_at < end for other_at, other_end in taken):
+            continue
+        framed = _BEFORE_TITLE.search(message[:at].rstrip().casefold()) or _AFTER_TITLE.match(
+            message[end:].lstrip().casefold()
+        )
+        if framed and len(run) > 1 and not re.fullmatch(r"I['’]\w+", run):
+            found[at, end] = run
+    return found
 
 
-def labels_said(labels: Iterable[str], message: str) -> set[str]:
-    """Labels that stand in the message; a plain plural counts ("westerns", "comedies")."""
+def labels_said(labels: Iterable[str], message: str) -> dict[str, str]:
+    """Labels that stand in the message, with the folded words that say them; a plain plural counts ("comedies")."""
     said = f" {fold(message)} "
-    return {label for label in labels if any(f" {form} " in said for form in _forms(fold(label)))}
+    found = {}
+    for label in labels:
+        for form in _forms(fold(label)):
+            if f" {form} " in said:
+                found[label] = form
+                break
+    return found
+
+
+def wanted_and_refused(found: Mapping[str, str], mentions: Mentions) -> tuple[set[str], set[str]]:
+    """Labels, with the words that say them, as those a message wants and those it refuses."""
+    refused = {label for label, said in found.items() if set(fold(said).split()) <= mentions.refused}
+    return set(found) - refused, refused
 
 
 def _forms(label: str) -> tuple[str, ...]:
     return (label, f"{label}s", f"{label}es", f"{label[:-1]}ies" if label.endswith("y") else label)
+
+
+def label_words(mentions: Mentions) -> list[str]:
+    """The words of a message that may mean a label: no names, no titles, no empty words."""
+    named = {word for name in (*mentions.names, *mentions.refused_names) for word in fold(name).split()}
+    words = dict.fromkeys(word.casefold() for word in words_said(mentions.bare))
+    return [word for word in words if word not in _EMPTY and len(word) > 2 and not set(fold(word).split()) & named]

@@ -105,6 +105,10 @@ class Turn(Versioned):
     events: tuple[str, ...] = Field(default=(), description="ids of the feedback events this turn recorded")
     notices: tuple[str, ...] = Field(default=(), description="what degraded or failed, in plain words")
     planner: str = Field(description="which model planned, or 'rules'")
+    model_calls: int = Field(
+        default=0,
+        description="how often the language model was asked; 0 where demonstrations and message left it no choice",
+    )
     simulated: bool = Field(default=False, description="the log behind the figures is simulated")
     seconds: Mapping[str, float] = Field(default_factory=dict, description="time each node took, and 'first_result'")
 

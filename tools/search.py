@@ -68,11 +68,11 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
 
 
 def _is_known(context: TurnContext, like: str) -> bool:
-    """Whether an item can be meant. Where several can, it is known but not clear, and linking it will ask."""
+    """Whether it names an item. Of namesakes the reply will ask which; a mere likeness ("a shredder") is just words."""
     try:
         item_row(context.knowledge.catalogue, like, context.bus)
     except Ambiguous as unclear:
-        return bool(unclear.options)
+        return unclear.namesakes
     return True
 
 
