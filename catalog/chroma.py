@@ -35,7 +35,7 @@ class Hnsw:
     Chosen on 100,000 vectors of 384 dimensions in clusters of uneven size, half of the queries lying between two
     clusters, which is where a greedy search of a graph goes astray. With Chroma's own settings (16, 100, 100) recall@10
     was 0.84 there and some queries found nothing right; with these it is 0.97 and over, for about 2 ms a query more.
-    ``benchmarks/search.py`` measures them.
+    ``benchmarks/bench_search.py`` measures them.
     """
 
     max_neighbors: int = 32

@@ -36,7 +36,7 @@ def test_the_commands_run(demo_built: Path) -> None:
         if words[0] in ("build", "chat"):
             assert runner.invoke(app, [words[0], "--help"]).exit_code == 0
             continue
-        words = [str(demo_built) if word == "ws" else word for word in words]
+        words = [{"ws": str(demo_built), "42": "demo-042"}.get(word, word) for word in words]
         result = runner.invoke(app, words)
         assert result.exit_code == 0, (command, result.output)
 

@@ -1,6 +1,6 @@
 """Measures search: building a view, latency and recall of each kind of query, on generated vectors.
 
-    python benchmarks/search.py [--sizes 1000 10000 100000] [--queries 300]
+    python benchmarks/bench_search.py [--sizes 1000 10000 100000] [--queries 300]
 
 The vectors imitate sentence embeddings: a common direction, forty topics of low intrinsic dimension, clusters of very
 uneven size within them. Half of the queries lie near items, half between two clusters, which is hard for a graph index

@@ -1,6 +1,6 @@
 """Measures the bundled language model: reading, writing with and without a grammar, and what the caches spare.
 
-    python benchmarks/llm.py [--rounds 5]
+    python benchmarks/bench_llm.py [--rounds 5]
 
 Each way of running is a process of its own, because OpenMP reads its environment when it loads. Within one, the
 variants take turns, so that whatever else the machine does falls on all of them; medians are reported.

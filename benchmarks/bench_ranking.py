@@ -1,6 +1,6 @@
 """Measures the rankers: quality on real logs, time to fit, to load and to score, and the memory of a fit at full size.
 
-    python benchmarks/ranking.py DATA [--sets ml-100k-posters amazon-office yelp] [--users 3000] [--cache FILE]
+    python benchmarks/bench_ranking.py DATA [--sets ml-100k-posters amazon-office yelp] [--users 3000] [--cache FILE]
                                  [--large] [--seed 5]
 
 DATA holds the sets' folders. Leave one out by time: each user's last event is the test, the last but one the validation
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
@@ -195,13 +196,16 @@ def fit_large(folder: str) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=os.environ.get("LLM4REC_DATA"))
     parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--users", type=int, default=3000)
     parser.add_argument("--cache", type=Path, help="embeddings are kept here")
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--seed", type=int, default=5)
     asked = parser.parse_args()
+    if asked.data is None:
+        print("skipped: name the folder of the data sets, or set LLM4REC_DATA")
+        return
     rows: list[Row] = []
     for name in asked.sets:
         raw = read(asked.data / name)
