@@ -28,7 +28,7 @@ def no_network(*args: object, **kwargs: object) -> NoReturn:
     raise AssertionError("something tried the network")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test here may open a connection; what is cached goes to a folder of the test's own."""
     folder = tmp_path_factory.mktemp("user-cache")
@@ -39,12 +39,12 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def text() -> TextEncoder:
     return load_text_encoder()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def image() -> ImageEncoder:
     return load_image_encoder()
 
