@@ -145,7 +145,7 @@ class Recommender:
 
     def _make_planner(self) -> Planner:
         if self._llm_spec == RULES and self._model is None:
-            return RulePlanner(self._facets)
+            return RulePlanner(self._facets, self._read_mentions)
         name, grounded = "a model of your own", False
         if self._model is None:
             from .llm import ChatLlamaCpp, load_chat_model
@@ -177,7 +177,7 @@ class Recommender:
         with self._lock:
             if self._graph is None:
                 conversation = Conversation(
-                    planner=self.planner, fallback=RulePlanner(self._facets), toolbox=self.tools
+                    planner=self.planner, fallback=RulePlanner(self._facets, self._read_mentions), toolbox=self.tools
                 )
                 self._graph = conversation.graph(self._saver)
             return self._graph

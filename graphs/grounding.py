@@ -22,8 +22,6 @@ from ..tools.wording import LAST
 
 #: JSON-schema keyword that our grammar knows: the string is made of these words, in their order.
 WORDS = "x-words"
-#: An enumeration longer than this holds labels of the catalogue.
-MOST_WORDS_OF_OURS = 5
 
 Schema = dict[str, Any]
 
@@ -65,7 +63,7 @@ class Ground:
         if arguments.get("verdict") != "dislike" or not arguments.get("about"):
             return self
         said = self.mentions
-        disliked = set(fold(arguments["about"]).split())
+        disliked = set(fold(" ".join((arguments["about"], *said.told_words))).split())
         unwanted = tuple(name for name in said.names if disliked.intersection(fold(name).split()))
         return replace(
             self,
@@ -151,7 +149,7 @@ class _Fields:
             return (_one_of(("tonight",)) if said.passing and self._ground.taste else None), True
         if _is_bound(name):
             return self._bound(name, schema)
-        if _is_label(schema):
+        if self._is_label(name):
             return self._label(name, schema)
         if schema.get("type") == "string" and "enum" not in schema:
             return ({**schema, WORDS: list(said.telling)} if said.telling and name in self._nearest else None), False
@@ -160,7 +158,7 @@ class _Fields:
     def _which_subject(self) -> str | None:
         """Which of ``title``, ``ordinal`` and ``about`` says what a call is about."""
         said, focus, offered = self._said, self._ground.focus, self._full
-        if "about" in offered and self._ground.taste:
+        if "about" in offered and self._ground.taste and said.told_words:
             return "about"
         ways = (
             ("ordinal", bool(said.places) and not said.titles),
@@ -174,7 +172,7 @@ class _Fields:
     def _subject_schema(self, name: str, schema: Schema) -> Schema | None:
         said = self._said
         if name == "about":
-            return {**schema, WORDS: list(said.told_words)}
+            return _one_of((said.told_label,)) if said.told_label else {**schema, WORDS: list(said.told_words)}
         if name == "title":
             focus = [self._ground.focus["title"]] if "title" in self._ground.focus else []
             return _one_of((said.titles or said.unknown or focus)[:1])  # the first opinion is of the first title
@@ -232,19 +230,20 @@ class _Fields:
             return []
         return [math.ceil(median(values)) - 1 if end == "high" else math.floor(median(values)) + 1]
 
+    def _is_label(self, name: str) -> bool:
+        """Whether an argument takes labels of the catalogue: it can be asked for and left out."""
+        plain = name.removeprefix("not_")
+        return plain in self._full and f"not_{plain}" in self._full and "enum" in self._full[name]
+
     def _label(self, name: str, schema: Schema) -> tuple[Schema | None, bool]:
         """Labels filter where the nearest demonstration filters by labels or numbers, where there is no query to carry
         them, and where they are names: "a *family* tricks another" asks for no family film."""
-        filters = any(_is_label(self._full[one]) or _is_bound(one) for one in self._nearest if one in self._full)
+        filters = any(self._is_label(one) or _is_bound(one) for one in self._nearest)
         wanted, refused = self._ground.labels(schema["enum"], self._said, loosely=filters)
         found = refused if name.startswith("not_") else wanted
         if not filters and "query" in self._full:
             found = {label for label in found if set(fold(label).split()) <= self._said.uncommon}
         return _one_of([label for label in schema["enum"] if label in found]), True
-
-
-def _is_label(schema: Schema) -> bool:
-    return len(schema.get("enum", ())) > MOST_WORDS_OF_OURS
 
 
 def _is_bound(name: str) -> bool:

@@ -48,8 +48,14 @@ _OPINION_WORDS = """
     stand fan big huge into dig prefer usually always favourite favorite favourites weakness sucker crazy mood
     feel feeling up stop avoid enough tired sick fed off seen saw watched know evening care interested
 """
+#: What catalogues hold: said beside a taste ("war films"), no part of it.
+_KIND_WORDS = """
+    film films movie movies picture pictures show shows series book books novel novels song songs album albums game
+    games item items product products place places restaurant restaurants
+"""
 _FILLER = frozenset(_FILLER_WORDS.split())
 _EMPTY = _FILLER.union(_OPINION_WORDS.split())
+_EMPTY_IN_TASTES = _EMPTY.union(_KIND_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class Mentions:
         telling: its words as written, each once, in order, without those that say nothing of what is meant.
         wish_words, told_words: the telling words of the clauses that ask for something, and of the others; no titles.
         beside_words: the telling words of the clauses that point at nothing ("like it, *but funnier*").
+        told_label: the label that the told words are, as the catalogue writes it.
         titles: titles of the catalogue that stand in it, in order.
         unknown: runs of capitalised words where a title would stand: perhaps a title we lack.
         names, refused_names: people, brands and so on of the catalogue, as the catalogue writes them.
@@ -80,6 +87,7 @@ class Mentions:
     wish_words: tuple[str, ...]
     beside_words: tuple[str, ...]
     told_words: tuple[str, ...]
+    told_label: str | None
     titles: tuple[str, ...]
     unknown: tuple[str, ...]
     names: tuple[str, ...]
@@ -109,6 +117,7 @@ class MentionIndex:
             self._titles.setdefault(fold(title), title)
         for title in titles:
             self._titles.setdefault(_ARTICLE.sub("", fold(title)), title)
+        self._labels = {form: label for spec in facets.choices for label in spec.values for form in _forms(fold(label))}
         self._names: dict[str, str] = {}
         surnames: dict[str, str | None] = {}
         for spec in facets.names:
@@ -132,19 +141,28 @@ class MentionIndex:
         titles = tuple(spans[span] for span in sorted(spans))
         rest = _replaced(message, spans, " ")
         names = self._names_in(rest)
-        unknown = _unknown_titles(message, spans) if not names else {}
+        unknown = {
+            span: run
+            for span, run in _unknown_titles(message, spans).items()
+            if not names and fold(run) not in self._labels
+        }
         spans |= unknown
         bare, rest = _replaced(message, spans, wording.STANDS_FOR_TITLE), _replaced(message, spans, " ")
         lows, highs = wording.numbers_said(rest)
         leanings = wording.leanings(rest)
         refused = wording.refused_words(bare)
         unwanted = {name for name, said in names.items() if set(said.split()) <= refused}
+        opinion = wording.opinion_said(bare)
+        told = _left(wording.statement(rest), _EMPTY_IN_TASTES) or _telling(wording.statement(rest), _EMPTY)
+        if opinion == "dislike":  # "pens, but not by Acme" dislikes no pens
+            told = tuple(word for word in told if refused.issuperset(fold(word).split())) or told
         return Mentions(
             bare=bare,
             telling=_telling(message, _FILLER),
             wish_words=_telling(wording.wish(rest), _FILLER),
             beside_words=_left(wording.beside(bare), _FILLER),
-            told_words=_telling(wording.statement(rest), _EMPTY),
+            told_words=told,
+            told_label=self._labels.get(fold(" ".join(told))),
             titles=titles,
             unknown=tuple(unknown.values()),
             names=tuple(name for name in names if name not in unwanted),
@@ -157,7 +175,7 @@ class MentionIndex:
             bounds_only=bool(lows or highs or leanings) and wording.bounds_only(_left(message, _EMPTY)),
             grade=wording.grade_said(bare),
             places=wording.places_said(rest),
-            opinion=wording.opinion_said(bare),
+            opinion=opinion,
             negates=wording.refuses(bare),
             points=wording.points(rest),
             passing=wording.passing(message),

@@ -248,7 +248,7 @@ def places_said(message: str) -> tuple[int, ...]:
         else:
             digits = match["count"] or match["hash"] or match["bare"]
             found[_COUNTS.get(digits) or int(digits)] = None
-    return tuple(found)
+    return tuple(place for place in found if place)
 
 
 def without_places(message: str) -> str:
