@@ -50,12 +50,14 @@ class BuildOptions:
         text_model: sentence-transformers model; None is the bundled default.
         image_model: open_clip model; None is the bundled default.
         seed: of everything random.
+        chroma: URL of a Chroma server that is to hold the vector indexes; None keeps them in the workspace.
     """
 
     mapping: Path | None = None
     text_model: str | None = None
     image_model: str | None = None
     seed: int = 7
+    chroma: str | None = None
 
 
 class Staging:
@@ -135,6 +137,7 @@ def _build(data: Path | None, place: Workspace, options: BuildOptions, staging: 
         models={name: value for name, value in models.items() if name != "seconds"},
         text_model=options.text_model,
         image_model=options.image_model,
+        chroma=options.chroma,
         bad_rows=read["bad_rows"],
         settled=read["settled"],
         notes=(*read["notes"], *(note for view in views.values() for note in view["notes"])),
@@ -220,7 +223,12 @@ def _text_view(
     build_words(folder / "views" / "words", texts, lambda done, total: progress("words", done, total))
     vectors = embed_texts(encoder, texts, cache, lambda done, total: progress("texts", done, total))
     build_view(
-        folder / "views", "text", vectors, encoder.model_id, lambda done, total: progress("text index", done, total)
+        folder / "views",
+        "text",
+        vectors,
+        encoder.model_id,
+        lambda done, total: progress("text index", done, total),
+        url=options.chroma,
     )
     return {"model": encoder.model_id, "dimension": encoder.dimension, "items": len(catalogue), "notes": []}
 
@@ -247,6 +255,7 @@ def _image_view(
         embedded.vectors,
         encoder.model_id,
         lambda done, total: progress("image index", done, total),
+        url=options.chroma,
     )
     return {
         "model": encoder.model_id,

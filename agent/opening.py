@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ..causal.report import BiasReport
 
 log = logging.getLogger(__name__)
+
+#: Environment variable with the URL of the Chroma server.
+CHROMA_URL = "LLM4REC_CHROMA"
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,11 @@ def open_workspace(root: Path) -> Opened:
     build = workspace.open()
     text_encoder, image_encoder = build_encoders(build)
     base = read_catalogue(build)
-    views = {"text": open_view(build.path / "views", "text", text_encoder.model_id)}
+    # a server may have moved since the build: LLM4REC_CHROMA names where it is now
+    url = (os.environ.get(CHROMA_URL) or build.manifest.chroma) if build.manifest.chroma else None
+    views = {"text": open_view(build.path / "views", "text", text_encoder.model_id, url=url)}
     if image_encoder is not None:
-        views["image"] = open_view(build.path / "views", "image", image_encoder.model_id)
+        views["image"] = open_view(build.path / "views", "image", image_encoder.model_id, url=url)
     workspace.state.mkdir(exist_ok=True)
     return Opened(
         workspace=workspace,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ..catalog.filters import Filter, mask
+from ..catalog.search import Query
 from ..catalog.text import one_line
 from ..catalog.workspace import Workspace
 from ..errors import TurnError, UserError
@@ -81,14 +82,12 @@ class Recommender:
         self._knowledge = self._opened.knowledge()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._threads = sqlite3.connect(self.workspace.state / "threads.sqlite", check_same_thread=False)
-        self._threads.execute("PRAGMA secure_delete=ON")
-        self._saver = SqliteSaver(self._threads)
-        self._saver.setup()
+        self._threads, self._saver = _open_threads(self.workspace.state / "threads.sqlite")
         self._facets = choose_facets(self._knowledge.catalogue)
         self._toolboxes: dict[int, Mapping[str, Tool]] = {}
         self._llm_spec = llm
         self._model = chat_model
+        self._own_model = chat_model is None
         self._planner: Planner | None = None
         self._mention_index: tuple[int, MentionIndex] | None = None
         self._graph: Any = None
@@ -99,8 +98,12 @@ class Recommender:
         return cls(workspace, **options)
 
     def close(self) -> None:
-        """Close the stores. The object cannot be used afterwards."""
+        """Close the stores, and give back the memory of a model opened here. The object cannot be used afterwards."""
         with self._lock:
+            if self._own_model and self._model is not None:
+                if hasattr(self._model, "close"):
+                    self._model.close()
+                self._model = None
             self._threads.close()
             self._opened.close()
 
@@ -142,6 +145,14 @@ class Recommender:
             if self._planner is None:
                 self._planner = self._make_planner()
             return self._planner
+
+    def warm(self) -> None:
+        """Load what the first turn needs, and let a local model read the constant part of its prompt (in background)."""
+        planner = self.planner
+        self._read_mentions("")
+        self.knowledge.searcher.search(Query(text="warm", k=1))
+        if isinstance(planner, LlmPlanner):
+            planner.warm()
 
     def _make_planner(self) -> Planner:
         if self._llm_spec == RULES and self._model is None:
@@ -307,8 +318,8 @@ class Recommender:
         return fold(knowledge.store.events(user), thread=thread, scale=knowledge.scale, user=user)
 
     def history(self, user: str, *, k: int = 10, thread: str = "main") -> Turn:
-        """The newest records of a user as claims with evidence."""
-        return self.call(user, "get_history", {"limit": min(k, 10)}, thread=thread)
+        """The k newest records of a user, from 1 to 50, as claims with evidence."""
+        return self.call(user, "get_history", {"limit": k}, thread=thread)
 
     def call(self, user: str, tool: str, arguments: Mapping[str, Any], *, thread: str = "main") -> Turn:
         """Run one tool on the thread's last list, without planning: what a button or ``/why 2`` does.
@@ -492,6 +503,25 @@ class Recommender:
             self._threads.execute("VACUUM")
             self._threads.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(mine)
+
+
+def _open_threads(path: Path) -> tuple[sqlite3.Connection, SqliteSaver]:
+    """The conversations of a workspace.
+
+    Raises:
+        UserError: the file is no SQLite database.
+    """
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA secure_delete=ON")
+        saver = SqliteSaver(connection)
+        saver.setup()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise UserError(
+            f"{path} is damaged ({error}): move it away; conversations begin anew, feedback stays"
+        ) from error
+    return connection, saver
 
 
 def _cited(filters: Sequence[Filter]) -> tuple[str, ...]:

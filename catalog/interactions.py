@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import UserError
 from .items import Catalogue
 from .readers.raw import INTERACTIONS, Progress, RawData, no_progress
+from .text import one_line
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -123,7 +125,11 @@ class Interactions:
     @cached_property
     def users(self) -> pl.DataFrame:
         """``user`` and what is known of each; the row is the user's index."""
-        return pl.read_parquet(self._folder / _USERS)
+        with _damage_said(self._folder / _USERS):
+            users = pl.read_parquet(self._folder / _USERS)
+            if users.columns[:1] != ["user"] or users.height != self.n_users:
+                raise ValueError(f"{users.height} rows of {users.columns}, not of {self.n_users} users")
+        return users
 
     @cached_property
     def user_ids(self) -> tuple[str, ...]:
@@ -137,7 +143,10 @@ class Interactions:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Shape (n_users + 1,): user u's rows are ``offsets[u]:offsets[u + 1]`` of the frame."""
-        offsets: NDArray[np.int64] = np.load(self._folder / _OFFSETS, allow_pickle=False)
+        with _damage_said(self._folder / _OFFSETS):
+            offsets: NDArray[np.int64] = np.load(self._folder / _OFFSETS, allow_pickle=False)
+            if offsets.shape != (self.n_users + 1,) or offsets[-1] != len(self):
+                raise ValueError(f"offsets of shape {offsets.shape} for {self.n_users} users")
         return offsets
 
     def of_user(self, user_id: str) -> UserRows:
@@ -152,7 +161,8 @@ class Interactions:
         start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
         if "_columns" not in self.__dict__ and len(self) > WHOLE_ROWS and self._asked < WHOLE_AFTER:
             self._asked += 1
-            items, values, times = _as_arrays(self.scan().slice(start, stop - start))
+            with _damage_said(self._folder / _INTERACTIONS):
+                items, values, times = _as_arrays(self.scan().slice(start, stop - start))
         else:
             items, values, times = self._columns
             items, values, times = items[start:stop], values[start:stop], times[start:stop]
@@ -171,7 +181,8 @@ class Interactions:
 
     def frame(self) -> pl.DataFrame:
         """All interactions: ``user``, ``item``, ``value``, ``time``, ``order``, sorted by user and order."""
-        return pl.read_parquet(self._folder / _INTERACTIONS)
+        with _damage_said(self._folder / _INTERACTIONS):
+            return pl.read_parquet(self._folder / _INTERACTIONS)
 
     def scan(self) -> pl.LazyFrame:
         """As `frame`, read when and as far as needed."""
@@ -179,7 +190,20 @@ class Interactions:
 
     @cached_property
     def _columns(self) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.int64]]:
-        return _as_arrays(self.scan())
+        with _damage_said(self._folder / _INTERACTIONS):
+            columns = _as_arrays(self.scan())
+            if len(columns[0]) != len(self):
+                raise ValueError(f"{len(columns[0])} rows, not {len(self)}")
+        return columns
+
+
+@contextmanager
+def _damage_said(path: Path) -> Iterator[None]:
+    """A file of the log that cannot be read is named, with the mend."""
+    try:
+        yield
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path} is damaged ({one_line(str(error), 120)}): build the workspace again") from error
 
 
 def _as_arrays(rows: pl.LazyFrame) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.int64]]:

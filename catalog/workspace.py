@@ -58,6 +58,7 @@ class Manifest(BaseModel):
     models: dict[str, Any] = Field(description="how the behaviour models were fitted")
     text_model: str | None = Field(default=None, description="as asked for; null is the bundled default")
     image_model: str | None = None
+    chroma: str | None = Field(default=None, description="URL of the Chroma server that holds the vector indexes")
     bad_rows: dict[str, int] = Field(default_factory=dict, description="rows that could not be read, by kind")
     settled: dict[str, int] = Field(default_factory=dict, description="ordinary dirt decided by a rule, by rule")
     notes: tuple[str, ...] = ()

@@ -86,7 +86,7 @@ def search(
 def history(
     user: UserOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    k: Annotated[int, typer.Option("-k", min=1, max=10, help="How many records to show, from 1 to 10.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, max=50, help="How many records to show, from 1 to 50.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is on record for a user, newest first."""

@@ -63,6 +63,13 @@ def build(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 7,
+    chroma: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LLM4REC_CHROMA",
+            help="URL of a Chroma server that is to hold the vector indexes. The default keeps them in the workspace.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build a workspace: read, embed, index, fit, estimate bias. A killed build continues where it stopped."""
@@ -86,6 +93,7 @@ def build(
         text_model=text_model,
         image_model=image_model,
         seed=seed,
+        chroma=chroma,
     )
     if as_json:
         typer.echo(finished.manifest.model_dump_json())

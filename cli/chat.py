@@ -68,6 +68,7 @@ def chat(
     with show.console(stderr=True).status("Opening the workspace and the language model ..."):
         recommender = Recommender.open(workspace, llm=llm)
         planner = recommender.planner.name
+        recommender.warm()
     with recommender:
         draws = posters and not as_json and can_draw()
         folders = (recommender.knowledge.build.images, recommender.workspace.state / "images")

@@ -99,6 +99,11 @@ class LlmPlanner:
             lines.append(f"- {tool.name}({fields}): {tool.summary}")
         self._system = SystemMessage(prompts.text("planner").replace("{tools}", "\n".join(lines)))
 
+    def warm(self) -> None:
+        """Let a local model read the constant prefix ahead of the first message, in the background."""
+        if hasattr(self._model, "warm"):
+            self._model.warm([self._system])
+
     def plan(self, request: PlanRequest) -> AIMessage:
         message = request.desk.message
         if self._mentions is not None and self._demonstrations is not None:

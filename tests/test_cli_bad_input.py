@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gzip
+import io
 import json
 import shutil
 import struct
@@ -11,6 +12,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 from llm4rec.catalog.overlay import Overlay
 from llm4rec.profiles.store import SqliteProfileStore
@@ -232,6 +235,41 @@ def test_a_damaged_build(shop: Path, name: str, spoil: str) -> None:
     if spoil == "cut":
         path.write_bytes(whole[: len(whole) // 2])
     assert "build" in command("recommend", "--user", "u1", "-w", shop).complaint.lower()
+
+
+@pytest.mark.parametrize("name", ["users.parquet", "interactions.parquet", "offsets.npy", "interactions.json"])
+@pytest.mark.parametrize("spoil", ["gone", "cut", "of another build"])
+def test_a_damaged_log(shop: Path, name: str, spoil: str) -> None:
+    path = shop / "current" / name
+    whole = path.read_bytes()
+    path.unlink()
+    if spoil == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    if spoil == "of another build":
+        if path.suffix == ".parquet":
+            pl.read_parquet(io.BytesIO(whole)).head(3).write_parquet(path)
+        elif path.suffix == ".npy":
+            np.save(path, np.zeros(4, dtype=np.int64))
+        else:
+            path.write_text(whole.decode().replace('"users": 40', '"users": 41'))
+    complaint = command("recommend", "--user", "u1", "-w", shop).complaint
+    assert "build the workspace again" in complaint
+    assert str((shop / "current").resolve().name) in complaint
+
+
+def test_damaged_conversations(shop: Path) -> None:
+    threads = shop / "state" / "threads.sqlite"
+    threads.parent.mkdir(exist_ok=True)
+    threads.write_bytes(b"not a database, whatever its name says" * 100)
+    assert f"{threads} is damaged" in command("recommend", "--user", "u1", "-w", shop).complaint
+    assert threads.read_bytes().startswith(b"not a database")
+
+
+def test_a_chroma_server_that_does_not_answer(data: Path, tmp_path: Path) -> None:
+    for url in ("http://127.0.0.1:9", "ftp://127.0.0.1"):
+        complaint = command("build", "--data", data, "--chroma", url, "-w", tmp_path / "new").complaint
+        assert url in complaint
+        assert "server" in complaint
 
 
 def test_a_real_process_exits_with_2(shop_built: Path, tmp_path: Path) -> None:

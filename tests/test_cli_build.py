@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chroma_server import running_server
 from llm4rec.agent.recommender import Recommender
 from terminal import command, process
 
@@ -149,3 +150,19 @@ def test_a_full_disk_is_said_and_the_build_continues(disk: Disk, data: Path) -> 
     assert done.document["items"] == 64
     assert "reading" not in done.err
     assert command("search", "warm lamp", "-k", "1", "--json", "-w", workspace).document["cards"]
+
+
+def test_the_indexes_can_live_on_a_chroma_server(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = tmp_path / "workspace"
+    with running_server(tmp_path / "server") as (url, _):
+        done = command("build", "--data", data, "--chroma", url, "--json", "-w", workspace)
+        assert done.document["chroma"] == url
+        assert not list(workspace.glob("builds/*/views/*/chroma"))
+        found = command("search", "warm lamp", "-k", "1", "--json", "-w", workspace)
+        assert "lamp" in found.document["cards"][0]["title"]
+    # it has moved: the environment says where to
+    with running_server(tmp_path / "server") as (moved, _):
+        assert moved != url
+        assert "server" in command("search", "warm lamp", "-w", workspace).complaint
+        monkeypatch.setenv("LLM4REC_CHROMA", moved)
+        assert command("search", "warm lamp", "-k", "1", "--json", "-w", workspace).document["cards"]

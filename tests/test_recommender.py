@@ -46,6 +46,19 @@ def test_search_by_picture_finds_the_item(recommender: Recommender, shop: Path) 
     assert card.id in {c.id for c in recommender.search("lamp", image=small, k=5).cards}
 
 
+def test_a_picture_of_what_is_known_already_says_so(recommender: Recommender) -> None:
+    knowledge = recommender.knowledge
+    card = next(c for c in recommender.search("lamp", k=20).cards if c.image)
+    picture = Image.open(knowledge.build.images / str(card.image)).convert("RGB")
+    before = recommender.chat("kim", "like this", image=picture)
+    assert card.id in {c.id for c in before.cards}
+    assert not any("you know already" in notice for notice in before.notices)
+    recommender.feedback("kim", "seen", card.id)
+    after = recommender.chat("kim", "like this", image=picture)
+    assert card.id not in {c.id for c in after.cards}
+    assert f"Your picture looks like {card.title}, which you know already." in after.notices
+
+
 def test_more_like(recommender: Recommender) -> None:
     found = recommender.search(like=["Acme lamp 1"], k=3)
     assert all("lamp" in card.title for card in found.cards)

@@ -8,7 +8,9 @@ from ..catalog.text import one_line
 from .base import Arguments, Tool, TurnContext
 from .results import Claim
 
-MOST = 10
+MOST = 50
+#: Records told to the language model; the person gets all of them.
+TOLD = 5
 
 
 class GetHistory(Arguments):
@@ -57,4 +59,4 @@ def history(context: TurnContext, call: GetHistory) -> str:
         context.findings_title = "Nothing is on record for you yet."
         return "nothing on record"
     context.findings_title = f"On record for you: {total} items; the newest:"
-    return f"{total} on record: " + "; ".join(claim.text for claim in claims[:5])
+    return f"{total} on record: " + "; ".join(claim.text for claim in claims[:TOLD])

@@ -158,9 +158,9 @@ class MentionIndex:
             told = tuple(word for word in told if refused.issuperset(fold(word).split())) or told
         return Mentions(
             bare=bare,
-            telling=_telling(message, _FILLER),
-            wish_words=_telling(wording.wish(rest), _FILLER),
-            beside_words=_left(wording.beside(bare), _FILLER),
+            telling=_telling(wording.without_bounds(message), _FILLER),
+            wish_words=_telling(wording.without_bounds(wording.wish(rest)), _FILLER),
+            beside_words=_left(wording.without_bounds(wording.beside(bare)), _FILLER),
             told_words=told,
             told_label=self._labels.get(fold(" ".join(told))),
             titles=titles,

@@ -24,6 +24,8 @@ DEPTH = 60
 #: Reciprocal-rank constant (Cormack et al. 2009) and what the request weighs against the person.
 RRF_K = 20.0
 REQUEST_WEIGHT = 2.0
+#: Cosine from which two pictures are taken for the same one, cropped or recompressed.
+SAME_PICTURE = 0.8
 #: Items on record from which the person's own ranking has its full weight; with none it has no say.
 KNOWN_AT = 5
 
@@ -61,6 +63,7 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
     cards = search_cards(
         context, text=text, like=(like,) if like else (), keep=asked.rows, cited=asked.cited, personal=True
     )
+    _say_known_picture(context)
     context.fill(cards, query=text or (f"like {like}" if like else None), cited=asked.cited)
     if not cards:
         return "nothing found: loosen the filters" if asked.words else "nothing found"
@@ -74,6 +77,17 @@ def _is_known(context: TurnContext, like: str) -> bool:
     except Ambiguous as unclear:
         return unclear.namesakes
     return True
+
+
+def _say_known_picture(context: TurnContext) -> None:
+    """Of a picture of something the user knows already, say so: it is left out of the list, which looks like a miss."""
+    if context.image is None:
+        return
+    knowledge = context.knowledge
+    best = knowledge.searcher.search(Query(image=context.image, k=1))
+    if best and best[0].similarities["image"] >= SAME_PICTURE and hidden_rows(context, tastes_of(context))[best[0].row]:
+        title = one_line(knowledge.title(best[0].item_id), 80)
+        context.notice(f"Your picture looks like {title}, which you know already.")
 
 
 def search_cards(

@@ -42,11 +42,20 @@ _UPPER = re.compile(
     r"|max|maximum|no more than)(?: the)?$"
 )
 _REFUSED_BOUND = re.compile(r"\b(?:no|not|nothing|none)(?: \w+)?$")
+#: Words that leave the year itself out; after a refusal ("nothing before 1990") they keep it.
+_BEYOND = re.compile(r"\b(?:before|older than|earlier than|after|newer than|later than)(?: the)?$")
 _OR_MORE = re.compile(
     rf"^{_UNIT} ?(?:(?:or|and) (?:more|later|newer|over|above|up|longer|after)|plus|on|onwards?|minimum)\b"
 )
 _OR_LESS = re.compile(
     rf"^{_UNIT} ?(?:(?:or|and) (?:less|under|below|earlier|older|shorter|cheaper|before)|max|maximum|tops|at most)\b"
+)
+_BOUND_PHRASE = re.compile(
+    rf"(?:\b(?:no|not|nothing|none)\s+)?"
+    rf"(?:{_LOWER.pattern.removesuffix('$')}|{_UPPER.pattern.removesuffix('$')})\s+\d{{1,4}}\b{_UNIT}\b"
+    rf"|\b\d{{1,4}}{_UNIT}\s+(?:or|and)\s+(?:more|later|newer|over|above|up|longer|after|less|under|below|earlier|older"
+    rf"|shorter|cheaper|before)\b",
+    re.IGNORECASE,
 )
 _CURRENCY = re.compile(r"^ (?:dollars?|euros?|pounds?|bucks|quid|usd|eur|gbp)\b")
 _RANGE = re.compile(rf"\b(?:between|from) (\d{{1,4}}){_UNIT} (?:and|to) (\d{{1,4}})\b")
@@ -170,8 +179,9 @@ def numbers_said(message: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The numbers a message names as bounds: lower ends and upper ends.
 
     A decade gives its first and last year, a bare year both ends. "after", "at least", "or more" and the like make a
-    number a lower end only, "before", "under", "or less" and the like (or a currency) an upper end only. Hours count
-    in minutes. Any other number bounds nothing ("number 3", "for 4 people").
+    number a lower end only, "before", "under", "or less" and the like (or a currency) an upper end only. "Before" a year
+    or decade leaves it out, and so does "after". Hours count in minutes. Any other number bounds nothing ("number 3",
+    "for 4 people").
     """
     text = _HOURS.sub(_in_minutes, fold(message))
     lows: dict[int, None] = {}
@@ -190,14 +200,22 @@ def numbers_said(message: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     rest = _RANGE.sub(_blank, _DECADE.sub(_blank, text))
     spans += [(m.start(), m.end(), int(m.group()), int(m.group())) for m in _NUMBER.finditer(rest)]
     for at, end, low, high in sorted(spans):
-        match _bound(text[:at].rstrip(), text[end:]):
+        before = text[:at].rstrip()
+        marker = _BEYOND.search(before) if low >= 1800 else None
+        beyond = marker is not None and not _REFUSED_BOUND.search(before[: marker.start()].rstrip())
+        match _bound(before, text[end:]):
             case "low":
-                lows[low] = None
+                lows[high + 1 if beyond else low] = None
             case "high":
-                highs[high] = None
+                highs[low - 1 if beyond else high] = None
             case None if low >= 1800:
                 lows[low] = highs[high] = None
     return tuple(lows), tuple(highs)
+
+
+def without_bounds(message: str) -> str:
+    """The message without the numbers it names as bounds and the words that make them bounds."""
+    return _BOUND_PHRASE.sub(" ", message)
 
 
 def _bound(before: str, after: str) -> End | None:
