@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .history import History
+from .log import Pasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,23 @@ class Ranker(Protocol):
 
     def contributions(self, history: History, row: int) -> list[Contribution]:
         """The shares of one row that are not 0, in the order of the history."""
+        ...
+
+
+class Model(Protocol):
+    """A fitted model that scores many users at once: what is fused, replayed and compared."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def n_items(self) -> int: ...
+
+    def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+        """Shape (len(pasts), n_items): finite, higher is better; what a past holds is scored like all else.
+
+        A row depends on its own past alone, so that scores do not change with who else is asked about.
+        """
         ...
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .base import Contribution, contributions_of, product
 from .history import History
+from .log import Pasts
 
 #: A centred vector shorter than this is the mean itself, up to rounding: it has no direction to compare.
 _SHORTEST = 1e-2
@@ -57,7 +59,9 @@ class ContentRanker:
             raise ValueError("live_rows and live_vectors do not fit the view")
         if len(self._live_rows) and not 0 <= self._live_rows.min() <= self._live_rows.max() < self.n_items:
             raise ValueError("a live row lies outside the catalogue")
-        self._live_at = {int(row): at for at, row in enumerate(self._live_rows)}
+        #: (n_items,) place of each row among the live vectors, -1 for those that still have the built one.
+        self._live_at = np.full(self.n_items, -1, dtype=np.int64)
+        self._live_at[self._live_rows] = np.arange(len(self._live_rows))
         squared = np.zeros(self.n_items, dtype=np.float32)
         squared[: len(vectors)] = np.einsum("ij,ij->i", vectors, vectors)
         have = squared[: len(vectors)] > 0
@@ -83,6 +87,33 @@ class ContentRanker:
         entries, weights = self._leanings(history)
         profile, length = _profile(self._centred(history.rows[entries]), weights)
         return self.similarity(profile) if length > 0 else np.zeros(self.n_items, dtype=np.float32)
+
+    def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+        """Shape (len(pasts), n_items), in [-1, 1]: :meth:`scores` of each past, up to rounding.
+
+        Memory beside the scores: the centred vectors of the items that the pasts hold.
+        """
+        if pasts.n_items != self.n_items:
+            raise ValueError(f"pasts over {pasts.n_items} items, scores of {self.n_items}")
+        entries = self._known[pasts.rows]
+        recency = np.exp(-pasts.ages / np.float32(self.tau))
+        leanings = ((pasts.weights + pasts.behaviour) / np.float32(2) * recency)[entries]
+        chosen, at = np.unique(pasts.rows[entries], return_inverse=True)
+        offsets = np.concatenate([[0], np.cumsum(entries)])[pasts.offsets]
+        weights = sp.csr_matrix((leanings, at, offsets), shape=(len(pasts), len(chosen)))
+        profiles = weights @ self._centred(chosen)
+        lengths = np.linalg.norm(profiles, axis=1)
+        # As in `_profile`: where the sum is next to nothing beside its parts, no direction is left.
+        lengths[lengths <= _SHORTEST * np.asarray(abs(weights).sum(axis=1)).ravel()] = np.inf
+        units = (profiles / lengths[:, None]).astype(np.float32)
+        scores = np.zeros((len(pasts), self.n_items), dtype=np.float32)
+        scores[:, : len(self._base)] = units @ self._base.T
+        scores[:, self._live_rows] = units @ self._live.T
+        scores -= (units @ self._mean)[:, None]
+        scores /= np.where(self._known, self._lengths, 1)
+        np.clip(scores, -1, 1, out=scores)
+        scores[:, ~self._known] = 0
+        return scores
 
     def shares(self, history: History, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Each history entry's part of the cosine; a row of these sums to the score."""
@@ -117,11 +148,13 @@ class ContentRanker:
         return entries, weights.astype(np.float32)
 
     def _centred(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        vectors = np.zeros((len(rows), len(self._mean)), dtype=np.float32)
-        for to, row in enumerate(rows.tolist()):
-            at = self._live_at.get(row)
-            vectors[to] = self._base[row] if at is None else self._live[at]
-        return vectors - self._mean
+        at = self._live_at[rows]
+        live = at >= 0
+        vectors = np.empty((len(rows), len(self._mean)), dtype=np.float32)
+        vectors[live] = self._live[at[live]]
+        vectors[~live] = self._base[rows[~live]]
+        vectors -= self._mean
+        return vectors
 
     def _dot(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n_items,) inner products with the raw vectors, live ones in place of built ones."""

@@ -18,7 +18,7 @@ so that W = V D^(1/2) (n, r) and diag(P) are all that is kept; with r = n it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,12 +29,36 @@ from numpy.typing import NDArray
 from ..catalog.readers.raw import Progress, no_progress
 from .base import Contribution, contributions_of, product
 from .history import History
+from .log import Log, Pasts
 from .svd import right_singular
 
 #: Most items with interactions for the dense form. B is then 576 MB, read whole by every process that ranks; the fit
 #: holds two such arrays beside the sparse Gram matrix, in all under 3 GB, and its 1.7e12 operations take about a minute
 #: on two cores. It grows with the square in memory and the cube in time.
 DENSE_LIMIT = 12_000
+
+
+@dataclass(frozen=True, slots=True)
+class EaseConfig:
+    """How EASE is fitted and scored. The defaults were chosen on MovieLens 100K, by each user's last event but one."""
+
+    regularization: float = 400.0
+    """lambda, above 0."""
+
+    tau: float = 10.0
+    """Events after which a signal has fallen to 1/e; infinity weighs all alike (EASE as published)."""
+
+    dense_limit: int = DENSE_LIMIT
+    """Most items with interactions for the dense form."""
+
+    rank: int = 1024
+    """Singular vectors of the truncated form."""
+
+    def __post_init__(self) -> None:
+        if not (self.regularization > 0 and self.tau > 0):
+            raise ValueError("the regularization and tau must be positive")
+        if self.rank < 1:
+            raise ValueError("rank must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +73,10 @@ class EaseModel:
         own: (t,) float32, what an item would say of itself before the diagonal is struck out,
             V_i D V_i^T; empty in the dense form, whose diagonal is 0 already.
         regularization: lambda.
+        tau: of :meth:`score_many`, in events; a ranker made of the model brings its own.
     """
+
+    name = "ease"
 
     form: Literal["dense", "truncated"]
     n_items: int
@@ -57,11 +84,16 @@ class EaseModel:
     weights: NDArray[np.float32]
     own: NDArray[np.float32]
     regularization: float
+    tau: float = 10.0
 
     @property
     def rank(self) -> int | None:
         """Singular vectors kept; None in the dense form."""
         return self.weights.shape[1] if self.form == "truncated" else None
+
+    def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+        """Shape (len(pasts), n_items): what :meth:`EaseRanker.scores` gives each past at this ``tau``."""
+        return EaseRanker(self, tau=self.tau).score_many(pasts)
 
 
 def fit_ease(
@@ -110,6 +142,29 @@ def fit_ease(
         own=np.einsum("ij,ij->i", weights, weights),
         regularization=regularization,
     )
+
+
+def fit_ease_model(
+    log: Log, config: EaseConfig = EaseConfig(), *, seed: int = 0, progress: Progress = no_progress
+) -> EaseModel:
+    """:func:`fit_ease` on a log; each interaction counts 1.
+
+    Args:
+        log: the interactions.
+        config: see :class:`EaseConfig`.
+        seed: of the truncated form's starting subspace; the dense form draws nothing.
+        progress: told of the steps.
+    """
+    ones = np.ones(len(log), dtype=np.float32)
+    model = fit_ease(
+        sp.csr_matrix((ones, log.items.copy(), log.offsets), shape=(log.n_users, log.n_items)),
+        regularization=config.regularization,
+        dense_limit=config.dense_limit,
+        rank=config.rank,
+        seed=seed,
+        progress=progress,
+    )
+    return replace(model, tau=config.tau)
 
 
 def _dense_weights(matrix: sp.csr_matrix, regularization: float) -> NDArray[np.float32]:
@@ -176,6 +231,25 @@ class EaseRanker:
         scores[model.items] = trained
         return scores
 
+    def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+        """Shape (len(pasts), n_items): :meth:`scores` of each past.
+
+        The dense form sums each row by itself; in the truncated form rows may differ in the last digits with who else
+        is asked about, as BLAS groups the sums.
+        """
+        signals = self._many_signals(pasts)
+        model = self.model
+        trained = signals @ model.weights
+        if model.form == "truncated":
+            trained = trained @ model.weights.T
+            trained -= (signals @ sp.diags(model.own)).toarray()
+            trained /= 1 - model.own
+        if len(model.items) == self.n_items:
+            return np.asarray(trained, dtype=np.float32)
+        scores = np.zeros((len(pasts), self.n_items), dtype=np.float32)
+        scores[:, model.items] = trained
+        return scores
+
     def shares(self, history: History, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """s_j B_ji for each row i and history entry j; a row of these sums to the score of i."""
         entries, positions, signals = self._signals(history)
@@ -199,3 +273,14 @@ class EaseRanker:
         entries = np.flatnonzero(self._position[history.rows] >= 0)
         signals = (history.behaviour * history.recency(self.tau))[entries]
         return entries, self._position[history.rows[entries]], signals.astype(np.float32)
+
+    def _many_signals(self, pasts: Pasts) -> sp.csr_matrix:
+        """(len(pasts), trained items) float32: the signals of what the model was trained on."""
+        if pasts.n_items != self.n_items:
+            raise ValueError(f"pasts over {pasts.n_items} items, scores of {self.n_items}")
+        positions = self._position[pasts.rows]
+        trained = positions >= 0
+        signals = pasts.behaviour * np.exp(-pasts.ages / np.float32(self.tau))
+        offsets = np.concatenate([[0], np.cumsum(trained)])[pasts.offsets]
+        shape = (len(pasts), len(self.model.items))
+        return sp.csr_matrix((signals[trained].astype(np.float32), positions[trained], offsets), shape=shape)

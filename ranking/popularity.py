@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .base import Contribution, contributions_of
 from .history import History
+from .log import Log, Pasts
 
 
 def item_counts(matrix: sp.csr_matrix) -> NDArray[np.float32]:
@@ -41,9 +42,20 @@ class PopularityRanker:
     def scores(self, history: History) -> NDArray[np.float32]:
         return self._scores.copy()
 
+    def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+        """Shape (len(pasts), n_items): every row is :meth:`scores`."""
+        if pasts.n_items != self.n_items:
+            raise ValueError(f"pasts over {pasts.n_items} items, scores of {self.n_items}")
+        return np.tile(self._scores, (len(pasts), 1))
+
     def shares(self, history: History, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """All 0: nothing in the history moves it."""
         return np.zeros((len(rows), len(history)), dtype=np.float32)
 
     def contributions(self, history: History, row: int) -> list[Contribution]:
         return contributions_of(self, history, row)
+
+
+def fit_popularity(log: Log) -> PopularityRanker:
+    """Count the users who chose each item of the log; there is nothing to set and nothing is drawn."""
+    return PopularityRanker(log.counts.astype(np.float32))
