@@ -110,11 +110,21 @@ class Log:
             times=self.times[mask],
         )
 
-    def pasts(self, users: ArrayLike | None = None, *, most: int | None = None) -> Pasts:
-        """What each of ``users`` (all of them where None) did; of long pasts the ``most`` latest interactions."""
+    def pasts(
+        self, users: ArrayLike | None = None, *, known: ArrayLike | None = None, most: int | None = None
+    ) -> Pasts:
+        """What each of ``users`` (all of them where None, the same one as often as wanted) did.
+
+        Args:
+            known: how many of each one's interactions are known, the oldest ones; all where None.
+            most: of long pasts only so many of the latest.
+        """
         chosen = np.arange(self.n_users) if users is None else np.asarray(users, dtype=np.int64)
-        stops = self.offsets[chosen + 1]
-        starts = self.offsets[chosen] if most is None else np.maximum(self.offsets[chosen], stops - most)
+        first = self.offsets[chosen]
+        stops = self.offsets[chosen + 1] if known is None else first + np.asarray(known, dtype=np.int64)
+        if (stops > self.offsets[chosen + 1]).any():
+            raise ValueError("more interactions are known than there are")
+        starts = first if most is None else np.maximum(first, stops - most)
         lengths = stops - starts
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         at = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)

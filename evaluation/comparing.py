@@ -1,0 +1,85 @@
+"""Policies against a baseline: paired, on the same users, corrected for their number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .intervals import bootstrap_rows, compare, holm
+from .measuring import SYSTEM_RESAMPLES, Context, Measured, Measures, system_statistic
+from .policies import Policy
+from .results import Comparison, Estimate, PolicyResult, number
+
+#: Accuracy that policies are compared by; diversity and coverage are compared too.
+COMPARED = ("ndcg", "hr", "mrr", "recall")
+
+
+def choose_baseline(
+    asked: str, policies: Sequence[Policy], results: Sequence[PolicyResult], k: int
+) -> tuple[str | None, str]:
+    if asked != "best":
+        return asked, "as asked for"
+    rule = f"the highest NDCG@{k} among the policies not made of others"
+    reached = {one.name: one.metrics[f"ndcg@{k}"].mean for one in results if one.metrics and not one.combined}
+    known = {name: mean for name, mean in reached.items() if mean is not None}
+    return (max(known, key=lambda name: known[name]) if known else None), rule
+
+
+def comparisons(
+    measured: Mapping[str, Measured],
+    baseline: str | None,
+    ks: Sequence[int],
+    contexts: Mapping[str, Context],
+    measures: Measures,
+) -> tuple[Comparison, ...]:
+    if baseline is None or baseline not in measured:
+        return ()
+    base, made = measured[baseline], []
+    for k in ks:
+        for metric in (*COMPARED, *(f"ild_{space}" for space in measures.spaces)):
+            name = f"{metric}@{k}"
+            family = [
+                (other, _paired(measured[other], base, name, contexts, baseline=baseline, policy=other))
+                for other in measured
+                if other != baseline
+            ]
+            ps = holm([one.p if one.p is not None else np.nan for _, one in family])
+            made += [
+                one.model_copy(update={"p_holm": number(p)}) for (_, one), p in zip(family, ps.tolist(), strict=True)
+            ]
+        made += [
+            _paired_coverage(measured[other], base, k, contexts, baseline=baseline, policy=other)
+            for other in measured
+            if other != baseline
+        ]
+    return tuple(made)
+
+
+def _paired(
+    one: Measured, base: Measured, metric: str, contexts: Mapping[str, Context], *, baseline: str, policy: str
+) -> Comparison:
+    folds = [name for name in one.folds if name in base.folds]
+    users = np.concatenate([np.empty(0, np.int64), *(contexts[name].fold.users for name in folds)])
+    first, second = (np.concatenate([np.empty(0), *(m.values[metric][f] for f in folds)]) for m in (one, base))
+    found = compare(first, second, users=users)
+    return Comparison(
+        policy=policy,
+        baseline=baseline,
+        metric=metric,
+        difference=Estimate.of(found.difference),
+        ratio=Estimate.of(found.ratio),
+        p=number(found.p),
+    )
+
+
+def _paired_coverage(
+    one: Measured, base: Measured, k: int, contexts: Mapping[str, Context], *, baseline: str, policy: str
+) -> Comparison:
+    folds = [name for name in one.folds if name in base.folds]
+    if not folds:
+        nothing = Estimate(mean=None, low=None, high=None, n=0)
+        return Comparison(policy=policy, baseline=baseline, metric=f"coverage@{k}", difference=nothing)
+    (first, count), (second, _) = (system_statistic(m, contexts, k, folds) for m in (one, base))
+    (apart,) = bootstrap_rows(lambda drawn: first(drawn)[:1] - second(drawn)[:1], count, resamples=SYSTEM_RESAMPLES)
+    return Comparison(policy=policy, baseline=baseline, metric=f"coverage@{k}", difference=Estimate.of(apart))

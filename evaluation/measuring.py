@@ -1,0 +1,256 @@
+"""What is known of each query of a policy, and of all its lists together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..catalog.items import Catalogue
+from .cells import Lists, batch_size
+from .folds import NOTHING, Fold, best, gathered
+from .intervals import Interval, bootstrap_rows
+from .metrics import (
+    SYSTEM,
+    accuracy,
+    calibration,
+    ild,
+    item_groups,
+    novelty,
+    popularity_lift,
+    serendipity,
+    system_figures,
+)
+from .policies import Policy
+from .results import Estimate
+from .run import Replay
+
+#: Resamples for figures of all lists together, each of which goes through all lists again.
+SYSTEM_RESAMPLES = 300
+#: Attributes whose labels are taken for calibration and diversity, the first that there is.
+LABELS = ("genres", "genre", "categories", "category", "tags")
+#: Most labels for a space of their own to measure diversity in.
+_MOST_LABELS = 500
+
+_ABOUT = {
+    "hr": "share of queries with a target in the list",
+    "ndcg": "discounted gain of the list over that of the best possible one, binary relevance",
+    "mrr": "1 / place of the first target",
+    "map": "mean precision at the places of targets, over the number of targets",
+    "recall": "share of the targets that are in the list",
+    "precision": "share of the list that are targets",
+    "coverage": "share of the candidates that are in any list; higher with more users",
+    "gini": "how unequally candidates are shown: 0 all the same, 1 one alone",
+    "novelty": "mean self-information of the listed items, bits",
+    "popularity_lift": "how much more popular the list is than the past: 0 alike, 1 twice as popular",
+    "serendipity": "share of the list that are targets and not in the list of the most popular items",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """What lists are measured with besides their hits.
+
+    Attributes:
+        spaces: name to (n_items, d) vectors in which the diversity of a list is measured.
+        labels: (n_items, l) sparse, for calibration; None for none.
+        labels_name: the attribute they are from.
+        users: a row for each user of the log, in its order, with what is known of each; None for nothing.
+    """
+
+    spaces: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: sp.csr_matrix | None = None
+    labels_name: str = ""
+    users: pl.DataFrame | None = None
+
+
+def measures_of(
+    catalogue: Catalogue | None, views: Mapping[str, NDArray[np.float32]], users: pl.DataFrame | None = None
+) -> Measures:
+    """Diversity in every view and in the labels of the items, calibration by the same labels."""
+    spaces = dict(views)
+    name = next((n for n in LABELS if catalogue is not None and n in catalogue.attributes), "")
+    labels = None
+    if catalogue is not None and name and catalogue.attributes[name].kind != "number":
+        labels = _label_matrix(catalogue.frame[name])
+        if 0 < labels.shape[1] <= _MOST_LABELS:
+            spaces[name] = labels.toarray().astype(np.float32)
+    return Measures(spaces=spaces, labels=labels, labels_name=name if labels is not None else "", users=users)
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What the lists of a fold are measured against."""
+
+    fold: Fold
+    counts: NDArray[np.int64]
+    train_users: int
+    codes: NDArray[np.int64]
+    popular: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is known of each query of a policy.
+
+    Attributes:
+        seeds, folds: that it finished.
+        lists: by fold, then seed.
+        values: by metric, then fold: (q,), the mean over seeds.
+        by_seed: by metric, then seed: the mean over all queries.
+        ignored: by metric, items that took no part, of all seeds.
+    """
+
+    seeds: tuple[int, ...]
+    folds: tuple[str, ...]
+    lists: Mapping[str, Mapping[int, Lists]]
+    values: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    by_seed: Mapping[str, Mapping[int, float]]
+    ignored: Mapping[str, int]
+
+    def all_of(self, metric: str, folds: Sequence[str] | None = None) -> NDArray[np.float64]:
+        """The values of all queries, fold after fold."""
+        return np.concatenate([self.values[metric][fold] for fold in (self.folds if folds is None else folds)])
+
+
+def context_of(fold: Fold, k: int) -> Context:
+    counts = fold.train.counts
+    popular = np.full((len(fold), k), NOTHING, dtype=np.int64)
+    batch = batch_size(fold.n_items)
+    for start in range(0, len(fold), batch):
+        stop = min(start + batch, len(fold))
+        allowed = fold.rankable(start, stop)
+        popular[start:stop] = best(np.broadcast_to(counts.astype(np.float32), allowed.shape), allowed, k, fold.order)
+    return Context(
+        fold=fold,
+        counts=counts,
+        train_users=int((fold.train.lengths > 0).sum()),
+        codes=item_groups(counts),
+        popular=popular,
+    )
+
+
+def measure(
+    replay: Replay, policy: Policy, contexts: Mapping[str, Context], ks: Sequence[int], measures: Measures
+) -> Measured | None:
+    """None where no fold was finished."""
+    by_fold = {name: replay.seeds(name, policy.name) for name in contexts}
+    folds = tuple(name for name, seeds in by_fold.items() if seeds)
+    seeds = tuple(seed for seed in by_fold[folds[0]] if all(seed in by_fold[f] for f in folds)) if folds else ()
+    if not seeds:
+        return None
+    lists: dict[str, dict[int, Lists]] = {}
+    values: dict[str, dict[str, NDArray[np.float64]]] = {}
+    of_seed: dict[str, dict[int, list[NDArray[np.float64]]]] = {}
+    ignored: dict[str, int] = {}
+    for name in folds:
+        lists[name] = {seed: replay.lists(name, policy.name, seed) for seed in seeds}
+        sums: dict[str, NDArray[np.float64]] = {}
+        for seed, one in lists[name].items():
+            found, left = _of_queries(contexts[name], one, ks, measures)
+            for metric, numbers in found.items():
+                sums[metric] = sums.get(metric, np.zeros(len(numbers))) + numbers
+                of_seed.setdefault(metric, {}).setdefault(seed, []).append(numbers)
+            for metric, count in left.items():
+                ignored[metric] = ignored.get(metric, 0) + count
+        for metric, total in sums.items():
+            values.setdefault(metric, {})[name] = total / len(seeds)
+    return Measured(
+        seeds=seeds,
+        folds=folds,
+        lists=lists,
+        values=values,
+        by_seed={m: {s: mean_of(np.concatenate(n)) for s, n in per.items()} for m, per in of_seed.items()},
+        ignored=ignored,
+    )
+
+
+def _of_queries(
+    context: Context, lists: Lists, ks: Sequence[int], measures: Measures
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, int]]:
+    """Every metric of a query, (q,) each, and how many listed items took no part in some of them."""
+    fold, pasts = context.fold, context.fold.pasts
+    found = accuracy(lists.hits, fold.n_targets, ks)
+    ignored: dict[str, int] = {}
+    for k in ks:
+        items = lists.items[:, :k]
+        for space, vectors in measures.spaces.items():
+            diversity = ild(items, vectors)
+            found[f"ild_{space}@{k}"] = diversity.values
+            ignored[f"ild_{space}@{k}"] = int(diversity.ignored.sum())
+        found[f"novelty@{k}"] = novelty(items, context.counts, context.train_users)
+        found[f"popularity_lift@{k}"] = popularity_lift(items, context.counts, pasts.offsets, pasts.rows)
+        found[f"serendipity@{k}"] = serendipity(lists.hits[:, :k], fold.n_targets, items, context.popular[:, :k])
+        if measures.labels is not None:
+            near = calibration(items, measures.labels, pasts.offsets, pasts.rows)
+            found[f"calibration_{measures.labels_name}@{k}"] = near.values
+            ignored[f"calibration_{measures.labels_name}@{k}"] = int(near.ignored.sum())
+    return found, ignored
+
+
+def about(measures: Measures) -> dict[str, str]:
+    about = dict(_ABOUT)
+    for space in measures.spaces:
+        about[f"ild_{space}"] = f"mean cosine distance of the list's pairs in the space of {space}"
+    if measures.labels is not None:
+        about[f"calibration_{measures.labels_name}"] = (
+            f"how far the {measures.labels_name} of the list are from those of the past (KL, nats); 0 is the same"
+        )
+    return about
+
+
+def system(found: Measured, contexts: Mapping[str, Context], k: int) -> dict[str, Estimate]:
+    """Coverage and Gini of all lists of a policy, by bootstrap over users."""
+    statistic, count = system_statistic(found, contexts, k, found.folds)
+    figures = bootstrap_rows(statistic, count, resamples=SYSTEM_RESAMPLES)
+    return {name: Estimate.of(_within(one)) for name, one in zip(SYSTEM, figures, strict=True)}
+
+
+def _within(share: Interval) -> Interval:
+    """An interval that was moved to its figure, cut to what a share can be: near 0 and 1 the move oversteps."""
+    low, high = min(max(share.low, 0.0), share.mean), max(min(share.high, 1.0), share.mean)
+    return replace(share, low=low, high=high)
+
+
+def system_statistic(
+    found: Measured, contexts: Mapping[str, Context], k: int, folds: Sequence[str]
+) -> tuple[Callable[[NDArray[np.int64]], NDArray[np.float64]], int]:
+    """Coverage and Gini as a function of which users count, the mean over seeds; and how many users there are."""
+    candidates = np.logical_or.reduce([contexts[name].fold.candidates for name in folds])
+    users = np.concatenate([contexts[name].fold.users for name in folds])
+    different, owner = np.unique(users, return_inverse=True)
+    of_user = np.argsort(owner, kind="stable").astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(different)))]).astype(np.int64)
+    figures = [
+        system_figures(np.concatenate([found.lists[name][seed].items[:, :k] for name in folds]), candidates)
+        for seed in found.seeds
+    ]
+
+    def statistic(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows = of_user[gathered(offsets, drawn)[0]]
+        found: NDArray[np.float64] = np.mean([figure(rows) for figure in figures], axis=0)
+        return found
+
+    return statistic, len(different)
+
+
+def mean_of(values: NDArray[np.float64]) -> float:
+    """The mean of what is not NaN; NaN where nothing is left."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _label_matrix(column: pl.Series) -> sp.csr_matrix:
+    """(n_items, l) float64: 1 for each label of an item, labels in alphabetical order."""
+    frame = pl.DataFrame({"row": np.arange(len(column)), "label": column})
+    if isinstance(column.dtype, pl.List):
+        frame = frame.explode("label")
+    frame = frame.drop_nulls().unique()
+    names = {name: place for place, name in enumerate(sorted(frame["label"].unique().to_list()))}
+    places = np.array([names[label] for label in frame["label"].to_list()], dtype=np.int64)
+    ones = np.ones(len(places))
+    return sp.csr_matrix((ones, (frame["row"].to_numpy(), places)), shape=(len(column), len(names)))

@@ -1,0 +1,1 @@
+"""How a log becomes folds: what is fitted on, who is asked, and what counts as the right answer."""

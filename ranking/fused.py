@@ -1,0 +1,429 @@
+"""One model made of several: what each says of an item, weighed by how much is known of the user and of the item.
+
+For a user u and an item i, with x_v the score of part v brought to one scale,
+
+    score(u, i) = sum_v (w_v + a_v f(u) + b_v . g(i)) x_v(u, i) + c . g(i),
+
+where f(u) is the logarithm of the length of the past, standardised, and g(i) = (the logarithm of the number of the
+item's interactions, standardised; 1 where there are none): the *gates* by which a cold user or a cold item is left to
+content and a warm one to behaviour. x_v is asinh(2 z), z the part's score less its mean over the items that the user
+does not know yet, over its standard deviation there: a score ten deviations out (they occur) says little more than one
+five deviations out.
+
+The weights are learned: the latest events of every user are held out, some items are hidden altogether, so that there
+are cold ones to learn from (in the manner of DropoutNet, Volkovs, Yu & Poutanen 2017), the parts are fitted on the
+rest, and the weights make what came next most likely among the items that the parts put forward (a conditional logit,
+McFadden 1974: convex, so that there is one answer). Then the parts are fitted again on everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..catalog.items import Catalogue
+from ..catalog.readers.raw import Progress, no_progress
+from ..errors import UserError
+from .base import Model
+from .log import Log, Pasts
+
+#: Pasts scored at a time.
+_SCORED = 256
+#: A part whose scores spread less than this share of the largest differs by rounding alone.
+_LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class FusedConfig:
+    """What is fused, and how the weights are learned. Chosen on the validation part of MovieLens 100K."""
+
+    parts: tuple[str, ...] = ("popularity", "transitions", "ease", "graph", "sequence", "text", "image")
+    """Names of :data:`PARTS`. Those that need a catalogue or a view are left out where there is none."""
+
+    holdout: int = 5
+    """Latest events of a user that the weights are learned on, at most; and at most a fifth of the user's, or one."""
+
+    queries: int = 4000
+    """Events the weights are learned on, at most."""
+
+    pool: int = 100
+    """Best items of each part that are compared in learning, and as many drawn at random."""
+
+    hidden: float = 0.1
+    """Share of the items hidden while the weights are learned, in [0, 1)."""
+
+    ridge: float = 1e-2
+    """What a squared weight costs, against the mean log-likelihood of an event."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.parts if name not in PARTS]
+        if unknown or not self.parts:
+            raise ValueError(f"no part {unknown[:1]}: choose among {', '.join(PARTS)}")
+        if min(self.holdout, self.queries, self.pool) < 1 or not (self.ridge > 0 and 0 <= self.hidden < 1):
+            raise ValueError("holdout, queries and pool are at least 1, ridge is positive, hidden lies in [0, 1)")
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What parts are fitted on.
+
+    Attributes:
+        log: the interactions.
+        catalogue: the items; None where nothing is known of them.
+        views: (n_items, d) float32 by name, unit rows or zero rows.
+        seed: of everything random.
+        progress: told how far it is.
+    """
+
+    log: Log
+    catalogue: Catalogue | None = None
+    views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    seed: int = 0
+    progress: Progress = no_progress
+
+
+def _popularity(inputs: Inputs) -> Model:
+    from .popularity import fit_popularity
+
+    return fit_popularity(inputs.log)
+
+
+def _transitions(inputs: Inputs) -> Model:
+    from .transitions import fit_transitions
+
+    return fit_transitions(inputs.log, progress=inputs.progress)
+
+
+def _ease(inputs: Inputs) -> Model:
+    from .ease import fit_ease_model
+
+    return fit_ease_model(inputs.log, seed=inputs.seed, progress=inputs.progress)
+
+
+def _als(inputs: Inputs) -> Model:
+    from .als import AlsConfig, fit_als
+
+    config = AlsConfig(factors=32, alpha=2.0, regularization=10.0, tau=15.0)
+    return fit_als(inputs.log, config, seed=inputs.seed, progress=inputs.progress)
+
+
+def _itemknn(inputs: Inputs) -> Model:
+    from .itemknn import ItemKnnConfig, fit_itemknn
+
+    return fit_itemknn(inputs.log, ItemKnnConfig(k=20, tau=5.0), progress=inputs.progress)
+
+
+def _graph(inputs: Inputs) -> Model:
+    from .graph import fit_graph
+
+    assert inputs.catalogue is not None
+    return fit_graph(inputs.log, inputs.catalogue, progress=inputs.progress)
+
+
+def _sequence(inputs: Inputs) -> Model:
+    from .sequence import fit_sequence
+
+    return fit_sequence(inputs.log, seed=inputs.seed, progress=inputs.progress)
+
+
+def _text(inputs: Inputs) -> Model:
+    from .content import ContentRanker
+
+    return ContentRanker("text", inputs.views["text"], inputs.log.n_items)
+
+
+def _image(inputs: Inputs) -> Model:
+    from .content import ContentRanker
+
+    return ContentRanker("image", inputs.views["image"], inputs.log.n_items)
+
+
+#: How each part is fitted.
+PARTS: Mapping[str, Callable[[Inputs], Model]] = {
+    "popularity": _popularity,
+    "transitions": _transitions,
+    "ease": _ease,
+    "als": _als,
+    "itemknn": _itemknn,
+    "graph": _graph,
+    "sequence": _sequence,
+    "text": _text,
+    "image": _image,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What was learned.
+
+    Attributes:
+        parts: names, in the order of the arrays.
+        plain, by_user: (p,) float64: w and a.
+        by_item: (2, p) float64: b. items: (2,) float64: c.
+        user_scale, item_scale: mean and standard deviation of log(1 + length) and of log(1 + count).
+        queries: events they were learned on.
+    """
+
+    parts: tuple[str, ...]
+    plain: NDArray[np.float64]
+    by_user: NDArray[np.float64]
+    by_item: NDArray[np.float64]
+    items: NDArray[np.float64]
+    user_scale: tuple[float, float]
+    item_scale: tuple[float, float]
+    queries: int
+
+
+@dataclass(frozen=True, eq=False)
+class FusedModel:
+    """Fitted parts and their weights.
+
+    Attributes:
+        models: by name, in the order of the weights.
+        weights: as learned.
+        counts: (n_items,) interactions of each item in the log the parts were fitted on.
+    """
+
+    models: Mapping[str, Model]
+    weights: Weights
+    counts: NDArray[np.int64]
+
+    name = "fused"
+
+    @property
+    def n_items(self) -> int:
+        return len(self.counts)
+
+    def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+        """Shape (len(pasts), n_items) float32, finite."""
+        scores = np.empty((len(pasts), self.n_items), dtype=np.float32)
+        for start in range(0, len(pasts), _SCORED):
+            part = pasts.part(start, min(start + _SCORED, len(pasts)))
+            scores[start : start + len(part)] = self._scores(part)
+        return scores
+
+    def _scores(self, pasts: Pasts) -> NDArray[np.float32]:
+        weights = self.weights
+        users = _standard(np.log1p(pasts.lengths), weights.user_scale)[:, None].astype(np.float32)
+        items = _item_gates(self.counts, weights.item_scale)
+        seen = pasts.seen().toarray()
+        total = np.tile(items @ weights.items.astype(np.float32), (len(pasts), 1))
+        for at, model in enumerate(self.models.values()):
+            by_user = np.float32(weights.plain[at]) + np.float32(weights.by_user[at]) * users
+            by_item = items @ weights.by_item[:, at].astype(np.float32)
+            total += (by_user + by_item) * on_one_scale(model.score_many(pasts), seen)
+        return total
+
+
+def fit_fused(
+    log: Log,
+    catalogue: Catalogue | None = None,
+    views: Mapping[str, NDArray[np.float32]] | None = None,
+    config: FusedConfig = FusedConfig(),
+    *,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> FusedModel:
+    """Learn the weights on the latest events of a log, then fit the parts on all of it.
+
+    Args:
+        log: the interactions.
+        catalogue: for the parts that read attributes.
+        views: content views by name, (n_items, d) float32.
+        config: what is fused.
+        seed: of the parts that draw, of the queries, and of the items compared.
+
+    Raises:
+        UserError: no user has two events: there is nothing to learn from.
+    """
+    everything = Inputs(log=log, catalogue=catalogue, views=views or {}, seed=seed, progress=progress)
+    names = tuple(name for name in config.parts if _is_possible(name, everything))
+    held = held_out(log, config.holdout)
+    if not held.any():
+        raise UserError("no user has two events: there is nothing to learn from how views go together")
+    hidden = np.random.default_rng(seed).random(log.n_items) < config.hidden
+    inner = log.keep(~held & ~hidden[log.items])
+    models = _fitted(
+        names, Inputs(log=inner, catalogue=catalogue, views=everything.views, seed=seed, progress=progress)
+    )
+    progress("learning how the parts go together", 0)
+    weights = learn(log, held, inner.counts, models, config, seed=seed)
+    return FusedModel(models=_fitted(names, everything), weights=weights, counts=log.counts)
+
+
+def held_out(log: Log, most: int) -> NDArray[np.bool_]:
+    """(n,): each user's latest events: ``most`` and a fifth of the user's at most, one at least where there are two."""
+    held = np.minimum(most, np.maximum(log.lengths // 5, 1)) * (log.lengths >= 2)
+    position = np.arange(len(log)) - np.repeat(log.offsets[:-1], log.lengths)
+    mask: NDArray[np.bool_] = position >= np.repeat(log.lengths - held, log.lengths)
+    return mask
+
+
+def learn(
+    log: Log,
+    held: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+    models: Mapping[str, Model],
+    config: FusedConfig,
+    *,
+    seed: int,
+) -> Weights:
+    """The weights under which the held-out events are most likely.
+
+    Args:
+        log: the whole log. held: (n,) which of its events ``models`` have not seen.
+        counts: (n_items,) interactions of each item in what they have seen.
+    """
+    rng = np.random.default_rng(seed)
+    events = np.flatnonzero(held)
+    if len(events) > config.queries:
+        events = np.sort(rng.choice(events, config.queries, replace=False))
+    users = log.users[events].astype(np.int64)
+    pasts = log.pasts(users, known=events - log.offsets[users])
+    users_known = np.log1p(pasts.lengths)
+    user_scale, item_scale = _scale(users_known), _scale(np.log1p(counts))
+    compared, features, targets = _comparisons(pasts, log.items[events].astype(np.int64), models, config, rng)
+    choice = _Choice(
+        features,
+        _standard(users_known, user_scale).astype(np.float32),
+        _item_gates(counts, item_scale)[compared] * (compared >= 0)[:, :, None],
+        compared >= 0,
+        targets,
+        config.ridge,
+    )
+    plain, by_user, by_item, items = choice.fit()
+    return Weights(tuple(models), plain, by_user, by_item, items, user_scale, item_scale, len(events))
+
+
+def on_one_scale(scores: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """asinh(2 z) of a part's scores (b, n_items), z over what is not ``seen`` in each row; 0 where all are alike."""
+    unseen = ~seen
+    number = np.maximum(unseen.sum(axis=1, keepdims=True), 1)
+    largest = np.abs(scores).max(axis=1, keepdims=True, initial=0.0)
+    mean = np.where(unseen, scores, 0).sum(axis=1, keepdims=True, dtype=np.float64) / number
+    centred = scores - mean
+    spread = np.sqrt(np.where(unseen, centred**2, 0).sum(axis=1, keepdims=True, dtype=np.float64) / number)
+    told_apart = spread > _LEAST_SPREAD * largest
+    z = np.divide(centred, spread, out=np.zeros_like(centred), where=told_apart)
+    scaled: NDArray[np.float32] = np.arcsinh(2 * z).astype(np.float32)
+    return scaled
+
+
+class _Choice:
+    """A conditional logit over padded rows of compared items.
+
+    Args:
+        features: (q, c, p) float32. users: (q,) f. items: (q, c, 2) g. there: (q, c) false where padded.
+        targets: (q,) place of what was chosen. ridge: cost of a squared weight.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        users: NDArray[np.float32],
+        items: NDArray[np.float32],
+        there: NDArray[np.bool_],
+        targets: NDArray[np.int64],
+        ridge: float,
+    ) -> None:
+        self.features, self.users, self.items, self.there = features, users, items, there
+        self.targets, self.ridge = targets, ridge
+        self.parts = features.shape[2]
+
+    def fit(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        from scipy.optimize import minimize
+
+        p = self.parts
+        start = np.concatenate([np.full(p, 1.0 / p), np.zeros(3 * p + 2)])
+        found = minimize(self.loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+        return found[:p], found[p : 2 * p], found[2 * p : 4 * p].reshape(2, p), found[4 * p :]
+
+    def loss(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Mean negative log-likelihood with its ridge, and the gradient."""
+        p, x, g = self.parts, self.features, self.items
+        weights = theta.astype(np.float32)
+        by_part = (x @ weights[: 4 * p].reshape(4, p).T) * self._gates()
+        scores = by_part.sum(axis=2) + g @ weights[4 * p :]
+        scores = np.where(self.there, scores, -np.inf).astype(np.float64)
+        scores -= scores.max(axis=1, keepdims=True)
+        odds = np.exp(scores)
+        total = odds.sum(axis=1)
+        at = np.arange(len(scores))
+        likelihood = scores[at, self.targets] - np.log(total)
+        rest = odds / total[:, None]
+        rest[at, self.targets] -= 1
+        rest = (rest / len(scores)).astype(np.float32)
+        flat = x.reshape(-1, p)
+        gated = (self._gates() * rest[:, :, None]).reshape(-1, 4)
+        gradient = np.concatenate([(gated.T @ flat).ravel(), rest.ravel() @ g.reshape(-1, 2)]).astype(np.float64)
+        return float(-likelihood.mean() + self.ridge * (theta**2).sum()), gradient + 2 * self.ridge * theta
+
+    def _gates(self) -> NDArray[np.float32]:
+        """(q, c, 4): 1, f and g, by which the parts are multiplied."""
+        shape = self.there.shape
+        plain = np.ones(shape, dtype=np.float32)
+        return np.stack([plain, np.broadcast_to(self.users[:, None], shape), *np.moveaxis(self.items, 2, 0)], axis=2)
+
+
+def _comparisons(
+    pasts: Pasts,
+    targets: NDArray[np.int64],
+    models: Mapping[str, Model],
+    config: FusedConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """For each query: the rows compared (q, c), padded with -1; their features (q, c, p); the target's place (q,)."""
+    width = min(pasts.n_items, (len(models) + 1) * config.pool + 1)
+    rows = np.full((len(pasts), width), -1, dtype=np.int64)
+    features = np.zeros((len(pasts), width, len(models)), dtype=np.float32)
+    places = np.zeros(len(pasts), dtype=np.int64)
+    for start in range(0, len(pasts), _SCORED):
+        part = pasts.part(start, min(start + _SCORED, len(pasts)))
+        seen = part.seen().toarray()
+        values = [on_one_scale(model.score_many(part), seen) for model in models.values()]
+        for at in range(len(part)):
+            query = start + at
+            found = _put_forward([value[at] for value in values], seen[at], int(targets[query]), config.pool, rng)
+            rows[query, : len(found)] = found
+            features[query, : len(found)] = np.stack([value[at, found] for value in values], axis=1)
+            places[query] = int(np.flatnonzero(found == targets[query])[0])
+    return rows, features, places
+
+
+def _put_forward(
+    values: Sequence[NDArray[np.float32]], seen: NDArray[np.bool_], target: int, pool: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The rows compared for one query: the best of each part, some drawn at random, and the target; nothing seen."""
+    if len(seen) <= (len(values) + 1) * pool:
+        return np.flatnonzero(~seen)
+    chosen = [np.array([target]), rng.integers(len(seen), size=pool)]
+    chosen += [np.argpartition(np.where(seen, -np.inf, value), -pool)[-pool:] for value in values]
+    rows: NDArray[np.int64] = np.unique(np.concatenate(chosen))
+    return rows[~seen[rows]]
+
+
+def _is_possible(name: str, inputs: Inputs) -> bool:
+    """Whether what a part needs is there: a catalogue with attributes, a view."""
+    if name == "graph":
+        return inputs.catalogue is not None
+    return name not in ("text", "image") or name in inputs.views
+
+
+def _fitted(names: Sequence[str], inputs: Inputs) -> dict[str, Model]:
+    return {name: PARTS[name](inputs) for name in names}
+
+
+def _item_gates(counts: NDArray[np.int64], scale: tuple[float, float]) -> NDArray[np.float32]:
+    """(n_items, 2): g."""
+    return np.stack([_standard(np.log1p(counts), scale), counts == 0], axis=1).astype(np.float32)
+
+
+def _scale(values: NDArray[np.floating]) -> tuple[float, float]:
+    return float(values.mean()), max(float(values.std()), 1e-6)
+
+
+def _standard(values: NDArray[np.floating], scale: tuple[float, float]) -> NDArray[np.floating]:
+    return (values - scale[0]) / scale[1]
