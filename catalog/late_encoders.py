@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,10 @@ from .workspace import Build
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+#: Single texts whose vectors are kept: 3 MB at 384 dimensions.
+KEPT = 2000
 
 
 class _Late:
@@ -46,6 +50,8 @@ class LateTextEncoder(_Late):
     def __init__(self, build: Build) -> None:
         super().__init__(build, "text")
         self._name = build.manifest.text_model
+        # A message is encoded to find demonstrations and to search, a stated taste at every ranking.
+        self._single = lru_cache(maxsize=KEPT)(self._encode_single)
 
     @cached_property
     def _loaded(self) -> TextEncoder:
@@ -54,10 +60,19 @@ class LateTextEncoder(_Late):
         return encoder
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """See `TextEncoder`. Raises UserError where the model installed is not the build's."""
+        """See `TextEncoder`. A text by itself is kept: asked again it costs nothing.
+
+        Raises:
+            UserError: the model installed is not the build's.
+        """
+        return self._single(texts[0]).copy() if len(texts) == 1 else self._ready().encode(texts)
+
+    def _encode_single(self, text: str) -> NDArray[np.float32]:
+        return self._ready().encode([text])
+
+    def _ready(self) -> TextEncoder:
         with self._lock:
-            encoder = self._loaded
-        return encoder.encode(texts)
+            return self._loaded
 
 
 class LateImageEncoder(_Late):

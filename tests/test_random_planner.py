@@ -39,7 +39,7 @@ class RandomPlanner:
         return calls(*((call["name"], call["arguments"]) for call in plan))
 
 
-@pytest.mark.timeout(3600 if TURNS > 1000 else 300)
+@pytest.mark.timeout(7200 if TURNS > 1000 else 300)
 def test_random_plans(shop: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Recommender.open(shop, llm="rules") as opened:
         titles = opened.knowledge.catalogue.frame["title"].to_list()

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from llm4rec import Filter, Recommender, UserError
 from llm4rec.errors import ToolError
@@ -171,3 +172,17 @@ def test_the_open_build_stays_readable_after_a_rebuild(shop: Path, tmp_path: Pat
         with Recommender.open(shop, llm="rules") as new:
             assert len(new.knowledge.interactions.user_ids) == 50
             assert len(new.profile("u1").items) == 1
+
+
+def test_single_texts_are_encoded_once(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = recommender.knowledge.searcher.text_encoder
+    first = encoder.encode(["a warm lamp"])
+    first[:] = 0  # what a caller does to its own copy is the caller's business
+    loaded = encoder._loaded  # type: ignore[attr-defined]
+    asked: list[list[str]] = []
+    real = loaded.encode
+    monkeypatch.setattr(loaded, "encode", lambda texts: (asked.append(list(texts)), real(texts))[1])
+    again = encoder.encode(["a warm lamp"])
+    assert not asked
+    np.testing.assert_allclose(again, encoder.encode(["a warm lamp", "a pen"])[:1], atol=1e-5)
+    assert asked == [["a warm lamp", "a pen"]]
