@@ -12,8 +12,9 @@ five deviations out.
 
 The weights are learned: the latest events of every user are held out, some items are hidden altogether, so that there
 are cold ones to learn from (in the manner of DropoutNet, Volkovs, Yu & Poutanen 2017), the parts are fitted on the
-rest, and the weights make what came next most likely among the items that the parts put forward (a conditional logit,
-McFadden 1974: convex, so that there is one answer). Then the parts are fitted again on everything.
+rest, and the weights make what came next most likely among the items the user did not know (a conditional logit,
+McFadden 1974: convex, so that there is one answer; in a large catalogue the items that no part puts forward are
+sampled, each counting for those it stands for). Then the parts are fitted again on everything.
 """
 
 from __future__ import annotations
@@ -49,8 +50,11 @@ class FusedConfig:
     queries: int = 4000
     """Events the weights are learned on, at most."""
 
+    whole: int = 2500
+    """Items of the catalogue up to which all of them are compared with what came next."""
+
     pool: int = 100
-    """Best items of each part that are compared in learning, and as many drawn at random."""
+    """In a larger one: the best items of each part that are compared, and three times as many drawn from the rest."""
 
     hidden: float = 0.1
     """Share of the items hidden while the weights are learned, in [0, 1)."""
@@ -285,13 +289,13 @@ def learn(
     pasts = log.pasts(users, known=events - log.offsets[users])
     users_known = np.log1p(pasts.lengths)
     user_scale, item_scale = _scale(users_known), _scale(np.log1p(counts))
-    compared, features, targets = _comparisons(pasts, log.items[events].astype(np.int64), models, config, rng)
+    compared = _comparisons(pasts, log.items[events].astype(np.int64), models, config, rng)
     choice = _Choice(
-        features,
+        compared.features,
         _standard(users_known, user_scale).astype(np.float32),
-        _item_gates(counts, item_scale)[compared] * (compared >= 0)[:, :, None],
-        compared >= 0,
-        targets,
+        _item_gates(counts, item_scale)[compared.rows],
+        compared.stands_for,
+        compared.targets,
         config.ridge,
     )
     plain, by_user, by_item, items = choice.fit()
@@ -316,7 +320,8 @@ class _Choice:
     """A conditional logit over padded rows of compared items.
 
     Args:
-        features: (q, c, p) float32. users: (q,) f. items: (q, c, 2) g. there: (q, c) false where padded.
+        features: (q, c, p) float32. users: (q,) f. items: (q, c, 2) g. stands_for: (q, c) how many items each stands
+            for, 0 where padded.
         targets: (q,) place of what was chosen. ridge: cost of a squared weight.
     """
 
@@ -325,12 +330,14 @@ class _Choice:
         features: NDArray[np.float32],
         users: NDArray[np.float32],
         items: NDArray[np.float32],
-        there: NDArray[np.bool_],
+        stands_for: NDArray[np.float32],
         targets: NDArray[np.int64],
         ridge: float,
     ) -> None:
-        self.features, self.users, self.items, self.there = features, users, items, there
+        self.features, self.users, self.items = features, users, items
         self.targets, self.ridge = targets, ridge
+        with np.errstate(divide="ignore"):
+            self.offsets = np.log(stands_for)
         self.parts = features.shape[2]
 
     def fit(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -347,7 +354,7 @@ class _Choice:
         weights = theta.astype(np.float32)
         by_part = (x @ weights[: 4 * p].reshape(4, p).T) * self._gates()
         scores = by_part.sum(axis=2) + g @ weights[4 * p :]
-        scores = np.where(self.there, scores, -np.inf).astype(np.float64)
+        scores = (scores + self.offsets).astype(np.float64)
         scores -= scores.max(axis=1, keepdims=True)
         odds = np.exp(scores)
         total = odds.sum(axis=1)
@@ -363,9 +370,24 @@ class _Choice:
 
     def _gates(self) -> NDArray[np.float32]:
         """(q, c, 4): 1, f and g, by which the parts are multiplied."""
-        shape = self.there.shape
+        shape = self.offsets.shape
         plain = np.ones(shape, dtype=np.float32)
         return np.stack([plain, np.broadcast_to(self.users[:, None], shape), *np.moveaxis(self.items, 2, 0)], axis=2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """What is compared for each query, padded to one width.
+
+    Attributes:
+        rows: (q, c), 0 where padded. features: (q, c, p) float32. stands_for: (q, c) float32.
+        targets: (q,) places of what was chosen.
+    """
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float32]
+    stands_for: NDArray[np.float32]
+    targets: NDArray[np.int64]
 
 
 def _comparisons(
@@ -374,35 +396,48 @@ def _comparisons(
     models: Mapping[str, Model],
     config: FusedConfig,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """For each query: the rows compared (q, c), padded with -1; their features (q, c, p); the target's place (q,)."""
-    width = min(pasts.n_items, (len(models) + 1) * config.pool + 1)
-    rows = np.full((len(pasts), width), -1, dtype=np.int64)
-    features = np.zeros((len(pasts), width, len(models)), dtype=np.float32)
-    places = np.zeros(len(pasts), dtype=np.int64)
+) -> _Compared:
+    width = pasts.n_items if pasts.n_items <= config.whole else (len(models) + 3) * config.pool + 1
+    shape = (len(pasts), width)
+    compared = _Compared(
+        rows=np.zeros(shape, dtype=np.int64),
+        features=np.zeros((*shape, len(models)), dtype=np.float32),
+        stands_for=np.zeros(shape, dtype=np.float32),
+        targets=np.zeros(len(pasts), dtype=np.int64),
+    )
     for start in range(0, len(pasts), _SCORED):
         part = pasts.part(start, min(start + _SCORED, len(pasts)))
         seen = part.seen().toarray()
         values = [on_one_scale(model.score_many(part), seen) for model in models.values()]
         for at in range(len(part)):
-            query = start + at
-            found = _put_forward([value[at] for value in values], seen[at], int(targets[query]), config.pool, rng)
-            rows[query, : len(found)] = found
-            features[query, : len(found)] = np.stack([value[at, found] for value in values], axis=1)
-            places[query] = int(np.flatnonzero(found == targets[query])[0])
-    return rows, features, places
+            query, target = start + at, int(targets[start + at])
+            found, stands_for = _put_forward([value[at] for value in values], seen[at], target, config, rng)
+            compared.rows[query, : len(found)] = found
+            compared.stands_for[query, : len(found)] = stands_for
+            compared.features[query, : len(found)] = np.stack([value[at, found] for value in values], axis=1)
+            compared.targets[query] = int(np.flatnonzero(found == target)[0])
+    return compared
 
 
 def _put_forward(
-    values: Sequence[NDArray[np.float32]], seen: NDArray[np.bool_], target: int, pool: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """The rows compared for one query: the best of each part, some drawn at random, and the target; nothing seen."""
-    if len(seen) <= (len(values) + 1) * pool:
-        return np.flatnonzero(~seen)
-    chosen = [np.array([target]), rng.integers(len(seen), size=pool)]
-    chosen += [np.argpartition(np.where(seen, -np.inf, value), -pool)[-pool:] for value in values]
-    rows: NDArray[np.int64] = np.unique(np.concatenate(chosen))
-    return rows[~seen[rows]]
+    values: Sequence[NDArray[np.float32]],
+    seen: NDArray[np.bool_],
+    target: int,
+    config: FusedConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The rows compared for one query, none of them seen, and how many items each stands for."""
+    unseen = np.flatnonzero(~seen)
+    if len(seen) <= config.whole:
+        return unseen, np.ones(len(unseen), dtype=np.float32)
+    best = [np.argpartition(np.where(seen, -np.inf, value), -config.pool)[-config.pool :] for value in values]
+    forward = np.unique(np.concatenate([[target], *best]))
+    forward = forward[~seen[forward]]
+    rest = np.setdiff1d(unseen, forward, assume_unique=True)
+    drawn = rng.choice(rest, min(len(rest), 3 * config.pool), replace=False)
+    share = len(rest) / max(len(drawn), 1)
+    stands_for = np.concatenate([np.ones(len(forward)), np.full(len(drawn), share)]).astype(np.float32)
+    return np.concatenate([forward, drawn]), stands_for
 
 
 def _is_possible(name: str, inputs: Inputs) -> bool:

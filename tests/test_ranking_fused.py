@@ -80,8 +80,8 @@ def choice(weights: NDArray[np.float64], seed: int = 0, queries: int = 3000) -> 
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(queries, 12, 2)).astype(np.float32)
     users, items = rng.normal(size=queries).astype(np.float32), rng.normal(size=(queries, 12, 2)).astype(np.float32)
-    there = np.ones((queries, 12), dtype=np.bool_)
-    there[::3, 9:] = False
+    stands_for = np.ones((queries, 12), dtype=np.float32)
+    stands_for[::3, 9:] = 0
     scores = (
         features @ weights[:2]
         + users[:, None] * (features @ weights[2:4])
@@ -89,8 +89,8 @@ def choice(weights: NDArray[np.float64], seed: int = 0, queries: int = 3000) -> 
         + items[:, :, 1] * (features @ weights[6:8])
         + items @ weights[8:]
     )
-    scores = np.where(there, scores + rng.gumbel(size=scores.shape), -np.inf)
-    return _Choice(features, users, items, there, scores.argmax(axis=1), ridge=1e-6)
+    scores = np.where(stands_for > 0, scores + rng.gumbel(size=scores.shape), -np.inf)
+    return _Choice(features, users, items, stands_for, scores.argmax(axis=1), ridge=1e-6)
 
 
 def test_planted_weights_are_found() -> None:
@@ -110,16 +110,28 @@ def test_the_gradient_is_that_of_the_loss() -> None:
 
 def test_items_compared_hold_the_target_and_nothing_seen() -> None:
     rng = np.random.default_rng(2)
-    values = [rng.normal(size=2000).astype(np.float32) for _ in range(3)]
-    seen = rng.random(2000) < 0.3
+    values = [rng.normal(size=4000).astype(np.float32) for _ in range(3)]
+    seen = rng.random(4000) < 0.3
     target = int(np.flatnonzero(~seen)[5])
-    rows = _put_forward(values, seen, target, 20, rng)
+    rows, stands_for = _put_forward(values, seen, target, FusedConfig(pool=20), rng)
     assert target in rows
     assert not seen[rows].any()
-    assert len(np.unique(rows)) == len(rows) <= 81
+    assert len(np.unique(rows)) == len(rows) <= 6 * 20 + 1
+    assert stands_for.sum() == pytest.approx((~seen).sum(), rel=1e-5)
     for value in values:
         best = np.argsort(np.where(seen, -np.inf, value))[-20:]
-        assert np.isin(best, rows).all()
+        assert np.isin(best, rows[stands_for == 1]).all()
+    rows, stands_for = _put_forward(values, seen, target, FusedConfig(whole=4000), rng)
+    assert rows.tolist() == np.flatnonzero(~seen).tolist()
+    assert (stands_for == 1).all()
+
+
+def test_a_sample_of_a_large_catalogue_learns_what_all_of_it_does() -> None:
+    log, views = log_of(4), {"text": np.eye(6, 8, dtype=np.float32)[np.arange(N_ITEMS) % 6]}
+    parts = ("transitions", "text")
+    whole = fit_fused(log, None, views, FusedConfig(parts=parts, ridge=0.01)).weights
+    sampled = fit_fused(log, None, views, FusedConfig(parts=parts, ridge=0.01, whole=10, pool=6)).weights
+    np.testing.assert_allclose(sampled.plain, whole.plain, atol=0.15)
 
 
 def test_scores_are_the_sum_they_are_said_to_be() -> None:
