@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -33,6 +35,7 @@ _ONE_THREAD = (
     "POLARS_MAX_THREADS",
     "LLM4REC_THREADS",
 )
+_NO_LEFTOVERS = "ignore:resource_tracker:UserWarning"
 
 
 #: Seconds between two looks at whether a run with several processes is to stop.
@@ -280,7 +283,8 @@ def _pooled(shared: _Shared, jobs: Sequence[_Job], workers: int, tick: Callable[
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start, initargs=(shared,)
     )
     try:
-        waiting: dict[Future[CellRecord], _Job] = {pool.submit(_work, job): job for job in jobs}
+        with _ctrl_c_later():
+            waiting: dict[Future[CellRecord], _Job] = {pool.submit(_work, job): job for job in jobs}
         while waiting:
             tick()
             for future in wait(waiting, timeout=_TICK, return_when=FIRST_COMPLETED).done:
@@ -314,10 +318,34 @@ def _died(shared: _Shared, job: _Job) -> CellRecord:
 
 
 @contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C while processes are started is heard when they all are: one that is half started could not be ended.
+
+    Those started meanwhile never hear it themselves, though a terminal sends it to all processes of a command.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    pressed = threading.Event()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started inherits it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if pressed.is_set():
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Workers inherit the environment when they start: with several of them, one thread each."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    wanted = dict.fromkeys(_ONE_THREAD, "1")
+    # Of workers that were ended Python says that they left locks behind. It removes them: nobody need be told.
+    wanted["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), _NO_LEFTOVERS]))
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:

@@ -14,6 +14,8 @@ from llm4rec.agent.checks import Examination
 from llm4rec.agent.live import CatalogueChange
 from llm4rec.catalog.workspace import Manifest
 from llm4rec.causal.report import BiasReport
+from llm4rec.evaluation.ope import OpeReport
+from llm4rec.evaluation.results import ReplayResult
 from llm4rec.profiles.store import Receipt
 from llm4rec.profiles.transfer import ProfileExport
 from llm4rec.tools.results import Failure, ItemList, Turn
@@ -30,6 +32,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "forgotten": Receipt,
     "items-changed": CatalogueChange,
     "doctor": Examination,
+    "replay": ReplayResult,
+    "ope": OpeReport,
 }
 
 
