@@ -147,7 +147,7 @@ class Recommender:
             return self._planner
 
     def warm(self) -> None:
-        """Load what the first turn needs, and let a local model read the constant part of its prompt (in background)."""
+        """Load what the first turn needs; a local model reads the constant part of its prompt in the background."""
         planner = self.planner
         self._read_mentions("")
         self.knowledge.searcher.search(Query(text="warm", k=1))

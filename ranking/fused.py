@@ -6,9 +6,8 @@ For a user u and an item i, with x_v the score of part v brought to one scale,
 
 where f(u) is the logarithm of the length of the past, standardised, and g(i) = (the logarithm of the number of the
 item's interactions, standardised; 1 where there are none): the *gates* by which a cold user or a cold item is left to
-content and a warm one to behaviour. x_v is asinh(2 z), z the part's score less its mean over the items that the user
-does not know yet, over its standard deviation there: a score ten deviations out (they occur) says little more than one
-five deviations out.
+content and a warm one to behaviour. x_v is the part's score less its mean over the items that the user does not know
+yet, over its standard deviation there.
 
 The weights are learned: the latest events of every user are held out, some items are hidden altogether, so that there
 are cold ones to learn from (in the manner of DropoutNet, Volkovs, Yu & Poutanen 2017), the parts are fitted on the
@@ -303,7 +302,10 @@ def learn(
 
 
 def on_one_scale(scores: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """asinh(2 z) of a part's scores (b, n_items), z over what is not ``seen`` in each row; 0 where all are alike."""
+    """A part's scores (b, n_items) as z-scores over what is not ``seen`` in each row; 0 where all are alike.
+
+    Not bent (by asinh, say): the scores of most models are nearly logits, which add up as they are.
+    """
     unseen = ~seen
     number = np.maximum(unseen.sum(axis=1, keepdims=True), 1)
     largest = np.abs(scores).max(axis=1, keepdims=True, initial=0.0)
@@ -311,9 +313,8 @@ def on_one_scale(scores: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArra
     centred = scores - mean
     spread = np.sqrt(np.where(unseen, centred**2, 0).sum(axis=1, keepdims=True, dtype=np.float64) / number)
     told_apart = spread > _LEAST_SPREAD * largest
-    z = np.divide(centred, spread, out=np.zeros_like(centred), where=told_apart)
-    scaled: NDArray[np.float32] = np.arcsinh(2 * z).astype(np.float32)
-    return scaled
+    z: NDArray[np.float32] = np.divide(centred, spread, out=np.zeros_like(centred), where=told_apart).astype(np.float32)
+    return z
 
 
 class _Choice:
