@@ -186,3 +186,17 @@ def test_single_texts_are_encoded_once(recommender: Recommender, monkeypatch: py
     assert not asked
     np.testing.assert_allclose(again, encoder.encode(["a warm lamp", "a pen"])[:1], atol=1e-5)
     assert asked == [["a warm lamp", "a pen"]]
+
+
+def test_claims_about_the_past_come_from_what_pulls_an_item_up(recommender: Recommender) -> None:
+    told = 0
+    for user in ("u1", "u4", "u9"):
+        for query in ("warm lamp", "steel stapler", "quiet headphones"):
+            turn = recommender.chat(user, query, k=20)
+            for card in turn.cards:
+                for claim in card.claims:
+                    for record in claim.evidence:
+                        if record.startswith("model:"):
+                            told += 1
+                            assert card.parts[record.split(":")[1]] > 0, (card, claim)
+    assert told

@@ -103,7 +103,8 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
             words = f"you said you like {one_line(taste.term, 40)}"
             claims.append(Claim(text=words, evidence=(context.cite(contribution.ref, words),)))
             break
-    past = [c for c in ranked.contributions if c.amount > 0 and c.row is not None]
+    # Of a part that pulls the item down as a whole, the few records that pull it up are no reason to show it.
+    past = [c for c in ranked.contributions if c.amount > 0 and c.row is not None and ranked.parts.get(c.part, 0.0) > 0]
     if past:
         first = past[0]
         wanted = _is_liked(context, first)
