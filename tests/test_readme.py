@@ -27,7 +27,7 @@ def test_the_python_example_runs(demo_built: Path, tmp_path: Path) -> None:
         assert "like" in {opinion.kind for opinion in recommender.profile("ana").items.values()}
 
 
-def test_the_commands_run(demo_built: Path) -> None:
+def test_the_commands_run(demo_built: Path, tmp_path: Path) -> None:
     commands = [line.strip() for line in README.splitlines() if line.startswith("    llm4rec ")]
     assert len(commands) >= 4
     runner = CliRunner()
@@ -36,7 +36,8 @@ def test_the_commands_run(demo_built: Path) -> None:
         if words[0] in ("build", "chat"):
             assert runner.invoke(app, [words[0], "--help"]).exit_code == 0
             continue
-        words = [{"ws": str(demo_built), "42": "demo-042"}.get(word, word) for word in words]
+        stand_ins = {"ws": str(demo_built), "42": "demo-042", "replay-out": str(tmp_path / "replay-out")}
+        words = [stand_ins.get(word, word) for word in words]
         result = runner.invoke(app, words)
         assert result.exit_code == 0, (command, result.output)
 
