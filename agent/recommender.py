@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 import uuid
@@ -11,8 +10,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ..catalog.filters import Filter, mask
 from ..catalog.search import Query
@@ -32,6 +29,7 @@ from ..tools.facets import Facets, choose_facets
 from ..tools.feedback import commit, thread_id
 from ..tools.mentions import MentionIndex, Mentions
 from ..tools.results import Card, ItemList, ToolRun, Turn
+from .conversations import forget_conversations, open_conversations
 from .opening import open_workspace
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ class Recommender:
         self._knowledge = self._opened.knowledge()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._threads, self._saver = _open_threads(self.workspace.state / "threads.sqlite")
+        self._threads, self._saver = open_conversations(self.workspace.state / "threads.sqlite")
         self._facets = choose_facets(self._knowledge.catalogue)
         self._toolboxes: dict[int, Mapping[str, Tool]] = {}
         self._llm_spec = llm
@@ -377,7 +375,8 @@ class Recommender:
 
             return knowledge.store.forget_item(user, knowledge.catalogue.ids[item_row(knowledge.catalogue, item)])
         receipt = knowledge.store.forget_user(user)
-        threads = self._forget_threads(user)
+        with self._lock:
+            threads = forget_conversations(self._threads, self._saver, user)
         left = len(knowledge.interactions.of_user(user).items)
         notes = [f"{threads} threads erased"] + (
             [f"{left} rows of the training log stay in the build: remove them from the source and build again"]
@@ -490,38 +489,6 @@ class Recommender:
         from ..graphs.conversation import thread_state
 
         return thread_state(self._saver, thread_id(user, thread))
-
-    def _forget_threads(self, user: str) -> int:
-        """Delete the user's threads, and their bytes: freed pages are overwritten, the log truncated."""
-        with self._lock:
-            found = self._threads.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
-            mine = [thread for (thread,) in found if thread.startswith(thread_id(user, ""))]
-            for thread in mine:
-                self._saver.delete_thread(thread)
-            self._threads.commit()
-            self._threads.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._threads.execute("VACUUM")
-            self._threads.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return len(mine)
-
-
-def _open_threads(path: Path) -> tuple[sqlite3.Connection, SqliteSaver]:
-    """The conversations of a workspace.
-
-    Raises:
-        UserError: the file is no SQLite database.
-    """
-    connection = sqlite3.connect(path, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA secure_delete=ON")
-        saver = SqliteSaver(connection)
-        saver.setup()
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise UserError(
-            f"{path} is damaged ({error}): move it away; conversations begin anew, feedback stays"
-        ) from error
-    return connection, saver
 
 
 def _cited(filters: Sequence[Filter]) -> tuple[str, ...]:
