@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .intervals import bootstrap_rows, compare, holm
-from .measuring import SYSTEM_RESAMPLES, Context, Measured, Measures, system_statistic
+from .intervals import compare, holm, jackknife_rows
+from .measuring import Context, Measured, Measures, system_statistic
 from .policies import Policy
 from .results import Comparison, Estimate, PolicyResult, number
 
@@ -81,5 +81,5 @@ def _paired_coverage(
         nothing = Estimate(mean=None, low=None, high=None, n=0)
         return Comparison(policy=policy, baseline=baseline, metric=f"coverage@{k}", difference=nothing)
     (first, count), (second, _) = (system_statistic(m, contexts, k, folds) for m in (one, base))
-    (apart,) = bootstrap_rows(lambda drawn: first(drawn)[:1] - second(drawn)[:1], count, resamples=SYSTEM_RESAMPLES)
+    (apart,) = jackknife_rows(lambda drawn: first(drawn)[:1] - second(drawn)[:1], count, within=(-1.0, 1.0))
     return Comparison(policy=policy, baseline=baseline, metric=f"coverage@{k}", difference=Estimate.of(apart))

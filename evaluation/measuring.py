@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..catalog.items import Catalogue
 from .cells import Lists, batch_size
 from .folds import NOTHING, Fold, best, gathered
-from .intervals import Interval, bootstrap_rows
+from .intervals import jackknife_rows
 from .metrics import (
     SYSTEM,
     accuracy,
@@ -29,8 +29,6 @@ from .policies import Policy
 from .results import Estimate
 from .run import Replay
 
-#: Resamples for figures of all lists together, each of which goes through all lists again.
-SYSTEM_RESAMPLES = 300
 #: Attributes whose labels are taken for calibration and diversity, the first that there is.
 LABELS = ("genres", "genre", "categories", "category", "tags")
 #: Most labels for a space of their own to measure diversity in.
@@ -204,16 +202,10 @@ def about(measures: Measures) -> dict[str, str]:
 
 
 def system(found: Measured, contexts: Mapping[str, Context], k: int) -> dict[str, Estimate]:
-    """Coverage and Gini of all lists of a policy, by bootstrap over users."""
+    """Coverage and Gini of all lists of a policy, with jackknife intervals."""
     statistic, count = system_statistic(found, contexts, k, found.folds)
-    figures = bootstrap_rows(statistic, count, resamples=SYSTEM_RESAMPLES)
-    return {name: Estimate.of(_within(one)) for name, one in zip(SYSTEM, figures, strict=True)}
-
-
-def _within(share: Interval) -> Interval:
-    """An interval that was moved to its figure, cut to what a share can be: near 0 and 1 the move oversteps."""
-    low, high = min(max(share.low, 0.0), share.mean), max(min(share.high, 1.0), share.mean)
-    return replace(share, low=low, high=high)
+    figures = jackknife_rows(statistic, count, within=(0.0, 1.0))
+    return {name: Estimate.of(one) for name, one in zip(SYSTEM, figures, strict=True)}
 
 
 def system_statistic(

@@ -160,7 +160,7 @@ def accuracy_table(result: ReplayResult) -> Table:
                 ratio_cell(result, one.name, f"ndcg@{k}"),
             )
         )
-    notes = [f"Intervals are 95 %, by bootstrap over users. List length {k}."]
+    notes = [f"Intervals are 95 %, over users. List length {k}."]
     if result.baseline is not None:
         notes.append(f"The ratio is to the NDCG@{k} of {result.baseline} on the same users ({result.baseline_rule}).")
     columns = ("policy", f"NDCG@{k}", *(metric_title(name, k) for name in names), "ratio")
