@@ -133,49 +133,6 @@ def compare(
     return Paired(difference, ratio, _flip_p(differences, flips, seed))
 
 
-def bootstrap_rows(
-    statistic: Callable[[NDArray[np.int64]], ArrayLike],
-    n_users: int,
-    *,
-    within: tuple[float, float] = (-math.inf, math.inf),
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[Interval, ...]:
-    """Bootstrap intervals of figures that belong to all users together and are smooth in them, such as ratios of sums.
-
-    The interval is that of the resampled figures, moved so that their mean is the figure of all users; for a mean over
-    users nothing is moved but by chance. For figures that depend on which *different* users there are, such as
-    coverage, :func:`jackknife_rows` is right: users drawn with replacement are fewer different ones, so the resampled
-    coverage is far too low (the plain percentile interval misses the true one always) and, moved back, varies too
-    little (intervals meant to hold the true one in 95 % of samples did in 85 to 95 %).
-
-    Args:
-        statistic: given (m,) indices of users, some of them several times, returns one figure or several.
-        n_users: how many there are to draw from. The statistic is called ``resamples`` + 1 times.
-        within: the least and largest value the figures can have; no interval goes beyond.
-
-    Returns:
-        An interval for each figure. A resample where the figure is NaN is left out.
-    """
-    _check_level(level)
-    figures = _figures(statistic, np.arange(n_users, dtype=np.int64))
-    if n_users < 2:
-        return tuple(Interval(figure, math.nan, math.nan, n_users) for figure in figures.tolist())
-    rng = np.random.default_rng(seed)
-    drawn = np.empty((resamples, len(figures)))
-    for sample in range(resamples):
-        drawn[sample] = _figures(statistic, rng.integers(n_users, size=n_users))
-    found = []
-    for figure, sampled in zip(figures.tolist(), drawn.T, strict=True):
-        defined = sampled[~np.isnan(sampled)]
-        low = high = math.nan
-        if len(defined) and not math.isnan(figure):
-            low, high = ends(np.clip(defined - defined.mean() + figure, *within), level)
-        found.append(Interval(figure, low, high, n_users))
-    return tuple(found)
-
-
 def jackknife_rows(
     statistic: Callable[[NDArray[np.int64]], ArrayLike],
     n_users: int,
@@ -186,6 +143,9 @@ def jackknife_rows(
     seed: int = 0,
 ) -> tuple[Interval, ...]:
     """Intervals of figures such as coverage and Gini: the figure plus and minus its standard error times Student's t.
+
+    Not by bootstrap: users drawn with replacement are fewer different ones, so the resampled coverage is far too low,
+    and its percentile interval never holds the true one.
 
     The standard error is the jackknife's, with a random group of users left out at a time. It is not too small in the
     mean over samples, whatever the figure (Efron and Stein 1981, "The jackknife estimate of variance"), and somewhat
