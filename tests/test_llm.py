@@ -4,7 +4,6 @@ sensible, so whatever holds for it holds by construction."""
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from llm4rec.agent.grammar import GrammarError
 from llm4rec.agent.llm import ChatLlamaCpp, describe_llm, load_chat_model
 from llm4rec.errors import TurnError, UserError
 from llm_tools import About, Search
+from openai_server import openai_server
 from pydantic import ValidationError
 
 
@@ -409,37 +409,12 @@ def test_doctor_tells_the_file_and_the_way(cache: Path, monkeypatch: pytest.Monk
 
 
 def test_a_server_is_asked_with_its_own_key_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    seen: list[tuple[str, str, dict[str, Any]]] = []
-    call = {"id": "1", "type": "function", "function": {"name": "About", "arguments": '{"ordinal":2}'}}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((self.path, self.headers["Authorization"], body))
-            message = {"role": "assistant", "content": None, "tool_calls": [call]}
-            choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
-            reply = {"id": "r", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-            raw = json.dumps(reply).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("OPENAI_API_KEY", "somebody's key")
     monkeypatch.setenv("LLM4REC_API_KEY", "the server's key")
-    model, name = load_chat_model(f"http://127.0.0.1:{server.server_port}/v1#qwen")
-    answer = model.bind_tools([About], tool_choice="any").invoke("tell me about the second")
-    server.shutdown()
-    server.server_close()
-    assert name == f"qwen at 127.0.0.1:{server.server_port}"
+    with openai_server("About", {"ordinal": 2}) as (url, seen):
+        model, name = load_chat_model(f"{url}#qwen")
+        answer = model.bind_tools([About], tool_choice="any").invoke("tell me about the second")
+    assert name == f"qwen at {url.removeprefix('http://').removesuffix('/v1')}"
     assert isinstance(answer, AIMessage)
     assert answer.tool_calls[0]["args"] == {"ordinal": 2}
     ((path, key, body),) = seen

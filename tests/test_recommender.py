@@ -12,6 +12,7 @@ import pytest
 from llm4rec import Filter, Recommender, UserError
 from llm4rec.errors import ToolError
 from llm4rec.graphs.state import ItemsReady, NodeStarted, TurnFinished
+from openai_server import openai_server
 from PIL import Image
 from scripted import ScriptedChatModel, calls
 
@@ -200,3 +201,24 @@ def test_claims_about_the_past_come_from_what_pulls_an_item_up(recommender: Reco
                             told += 1
                             assert card.parts[record.split(":")[1]] > 0, (card, claim)
     assert told
+
+
+def test_a_model_on_a_server_plans_a_whole_turn(shop: Path) -> None:
+    with openai_server("search_items", {"query": "warm lamp"}) as (url, seen):
+        with Recommender.open(shop, llm=f"{url}#big") as recommender:
+            turn = recommender.chat("kim", "light for my desk")
+            assert [run.name for run in turn.tools] == ["search_items"]
+            assert "lamp" in turn.cards[0].title
+            assert turn.planner.startswith("big at 127.0.0.1")
+        (_, _, body), *_ = seen
+        offered = {tool["function"]["name"] for tool in body["tools"]}
+        assert {"search_items", "recommend", "explain", "record_feedback"} <= offered
+        assert body["messages"][0]["role"] == "system"
+        assert "light for my desk" in body["messages"][-1]["content"]
+
+
+def test_a_server_that_is_gone_leaves_the_rules_to_plan(shop: Path) -> None:
+    with Recommender.open(shop, llm="http://127.0.0.1:9/v1#big", timeout=5) as recommender:
+        turn = recommender.chat("kim", "a warm lamp")
+    assert turn.cards
+    assert any("rules planned this turn" in notice for notice in turn.notices)
