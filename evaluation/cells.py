@@ -164,7 +164,7 @@ def run_cell(
     )  # fmt: skip
     try:
         found, seconds, figures = _compute(fold, policy, inputs, k, rounds)
-    except Exception as error:
+    except Exception as error:  # a policy is outside code: what it raises fails its own cell, and is shown
         failed = base.model_copy(
             update={
                 "status": "failed",

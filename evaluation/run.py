@@ -294,7 +294,7 @@ def _pooled(shared: _Shared, jobs: Sequence[_Job], workers: int, tick: Callable[
                 except BrokenProcessPool:
                     return
                 yield job, cell
-    except BaseException:
+    except BaseException:  # Ctrl-C too must leave no worker behind
         for process in list((getattr(pool, "_processes", None) or {}).values()):
             process.terminate()
         raise
