@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: What the demo says: a mood, a refinement with feedback, a question, a doubt.
 SCRIPT = (
     "something tense set on a submarine",
-    "I gave up on Titanic halfway. something funny from the eighties?",
+    "I'm tired of sad endings. something funny from the eighties?",
     "why the first one?",
     "are these just the popular ones?",
 )
