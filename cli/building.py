@@ -184,6 +184,7 @@ def demo(
     with Recommender.open(workspace, llm=llm) as recommender:
         with show.console(stderr=True).status("Loading the language model ..."):
             planner = recommender.planner.name
+            recommender.warm()
         show.out(f"\nA conversation with the local planner [bold]{escape(planner)}[/bold]:\n")
         session = Session(recommender, user, f"demo-{int(time.time())}", (), False)
         for line in SCRIPT:
