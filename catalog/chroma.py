@@ -175,6 +175,8 @@ def _connect(place: Path | str) -> Client:
         url = urlsplit(place)
         if url.scheme not in ("http", "https") or url.hostname is None:
             raise UserError(f"not a Chroma server's URL: {place!r}. Write for example http://localhost:8000")
+        if url.username or url.password:  # it would be written into the workspace, and Chroma would not get it
+            raise UserError(f"the URL of the Chroma server at {url.hostname} holds a name or password: leave it out")
         secure = url.scheme == "https"
         port = url.port or (443 if secure else 8000)
         client = chromadb.HttpClient(host=url.hostname, port=port, ssl=secure, settings=settings)

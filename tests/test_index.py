@@ -403,6 +403,12 @@ def test_a_server_that_goes_away(tmp_path: Path) -> None:
         assert len(view.nearest(np.ones(D, dtype=np.float32), 5, np.arange(N) < 50)[0]) == 5
 
 
+def test_passwords_in_a_url_are_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave it out") as refused:
+        build_view(tmp_path, "text", sample(), "m", url="http://ann:secret@127.0.0.1:9")
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "ftp://127.0.0.1", "nonsense"])
 def test_no_server(tmp_path: Path, url: str) -> None:
     build_view(tmp_path, "text", sample(), "m")

@@ -17,7 +17,7 @@ from .facets import Facets, arguments_with_facets, resolve
 from .linker import Ambiguous
 from .results import Card
 from .target import item_row
-from .taste import hidden_rows, history_of, ranked_for, tastes_of
+from .taste import hidden_rows, history_of, ranked_for, seen_rows, tastes_of
 
 #: How many hits are fetched before they are ordered for the user.
 DEPTH = 60
@@ -85,7 +85,7 @@ def _say_known_picture(context: TurnContext) -> None:
         return
     knowledge = context.knowledge
     best = knowledge.searcher.search(Query(image=context.image, k=1))
-    if best and best[0].similarities["image"] >= SAME_PICTURE and hidden_rows(context, tastes_of(context))[best[0].row]:
+    if best and best[0].similarities["image"] >= SAME_PICTURE and seen_rows(context)[best[0].row]:
         title = one_line(knowledge.title(best[0].item_id), 80)
         context.notice(f"Your picture looks like {title}, which you know already.")
 
