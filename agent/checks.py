@@ -150,8 +150,11 @@ def _workspace(root: Path) -> Iterator[Finding]:
         yield Finding(
             level="ok", what="encoders", text="; ".join(f"{name}: {v.model}" for name, v in manifest.views.items())
         )
-        ease = manifest.models.get("ease", {})
-        yield Finding(level="ok", what="models", text=f"EASE ({ease.get('form')}), {ease.get('trained_items')} items")
+        ranker = opened.models.metadata
+        learned = f"weights learned on {ranker.learned_on:,} events" if ranker.learned_on else "fixed weights"
+        yield Finding(level="ok", what="ranker", text=f"{', '.join(ranker.parts)}; {learned}")
+        for note in ranker.notes():
+            yield Finding(level="note", what="ranker", text=note)
         yield Finding(level="ok", what="bias report", text=opened.bias.verdict)
     finally:
         opened.close()

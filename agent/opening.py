@@ -22,8 +22,8 @@ from ..catalog.words import WordIndex, open_words
 from ..catalog.workspace import Build, Workspace
 from ..errors import UserError
 from ..profiles.store import ProfileStore, SqliteProfileStore
-from ..ranking.history import empty as nobody
-from ..ranking.models import ItemView, load
+from ..ranking.labels import label_matrix, labelling
+from ..ranking.models import ItemView, Models, read_models
 from ..tools.base import Knowledge
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Opened:
     Attributes:
         views: as built, without live changes.
         base: the catalogue as built.
+        models: the fitted parts of the ranker.
     """
 
     workspace: Workspace
@@ -57,6 +58,7 @@ class Opened:
     bias: BiasReport
     store: ProfileStore
     overlay: Overlay
+    models: Models
 
     def close(self) -> None:
         for view in self.views.values():
@@ -80,10 +82,11 @@ class Opened:
             [item_text(item) for item in live],
             len(catalogue),
         )
-        ranker = load(
-            self.build.path / "models",
+        labels = labelling(catalogue.attributes)
+        ranker = self.models.ranker(
             n_items=len(catalogue),
             views={name: ItemView(view.base, view.live_rows, view.live_vectors) for name, view in views.items()},
+            labels=None if labels is None else label_matrix(catalogue.frame[labels]),
         )
         return Knowledge(
             build=self.build,
@@ -91,7 +94,7 @@ class Opened:
             interactions=self.interactions,
             searcher=Searcher(catalogue, views, self.text_encoder, self.image_encoder, words=words),
             ranker=ranker,
-            counts=np.rint(np.expm1(ranker.popularity.scores(nobody()))),
+            counts=ranker.counts,
             bias=self.bias,
             store=self.store,
             version=changes.version,
@@ -115,6 +118,7 @@ def open_workspace(root: Path) -> Opened:
     views = {"text": open_view(build.path / "views", "text", text_encoder.model_id, url=url)}
     if image_encoder is not None:
         views["image"] = open_view(build.path / "views", "image", image_encoder.model_id, url=url)
+    models = read_models(build.path / "models", ids=base.ids)
     workspace.state.mkdir(exist_ok=True)
     return Opened(
         workspace=workspace,
@@ -128,6 +132,7 @@ def open_workspace(root: Path) -> Opened:
         bias=read_report(build.path / "causal.json"),
         store=SqliteProfileStore(workspace.state / "profiles.sqlite"),
         overlay=Overlay(workspace.state / "catalogue.sqlite"),
+        models=models,
     )
 
 

@@ -234,19 +234,34 @@ class Recommender:
         raise TurnError("the turn ended without a result")
 
     def recommend(
-        self, user: str, *, k: int = 10, filters: Sequence[Filter] = (), thread: str = "main", must_exist: bool = False
+        self,
+        user: str,
+        *,
+        k: int = 10,
+        filters: Sequence[Filter] = (),
+        diversity: float | None = None,
+        calibration: float | None = None,
+        thread: str = "main",
+        must_exist: bool = False,
     ) -> ItemList:
         """The best unseen items for a user, with provenance and claims.
 
+        Args:
+            diversity, calibration: how varied the list is, and how true to the labels of the user's past, in [0, 1];
+                None: as the ranker has it.
+            must_exist: refuse users of whom nothing is known.
+
         Raises:
-            UserError: k out of range, an unknown filter, or (with ``must_exist``) a user nothing is known of.
+            UserError: k or a dial out of range, an unknown filter, or (with ``must_exist``) a user nothing is known of.
         """
         from ..tools.rank import rank_cards
 
         if must_exist:
             self.require_user(user)
         desk = self._desk(user, "recommend", thread=thread, k=k)
-        cards = rank_cards(desk, mask(desk.knowledge.catalogue, tuple(filters)), cited=_cited(filters))
+        keep = mask(desk.knowledge.catalogue, tuple(filters))
+        dials = desk.knowledge.ranker.dials(diversity, calibration)
+        cards = rank_cards(desk, keep, cited=_cited(filters), dials=dials)
         return self._list(desk, cards, user=user)
 
     def search(

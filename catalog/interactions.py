@@ -268,6 +268,36 @@ def write_interactions(
     return Interactions(build_dir, sizes)
 
 
+def write_part(whole: Interactions, rows: pl.DataFrame, folder: Path) -> Interactions:
+    """Write some interactions of a log as the log of another build, which has the same users, items and rating scale.
+
+    Args:
+        whole: the log they are of.
+        rows: ``user``, ``item``, ``value`` and ``time`` as in :meth:`Interactions.frame`, sorted by user, oldest first.
+        folder: of the other build.
+    """
+    kept = rows.select(
+        pl.col("user").cast(pl.UInt32),
+        pl.col("item").cast(pl.UInt32),
+        pl.col("value").cast(pl.Float32),
+        pl.col("time").cast(pl.Int64),
+        pl.int_range(pl.len(), dtype=pl.UInt32).over("user").alias("order"),
+    )
+    whole.users.write_parquet(folder / _USERS)
+    kept.write_parquet(folder / _INTERACTIONS, row_group_size=250_000)
+    lengths = np.bincount(kept["user"].to_numpy(), minlength=whole.n_users)
+    np.save(folder / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), allow_pickle=False)
+    sizes = whole.sizes.model_copy(
+        update={
+            "interactions": kept.height,
+            "ratings": int(kept["value"].count()),
+            "timed": int(kept["time"].count()),
+        }
+    )
+    (folder / _SIZES).write_text(json.dumps(sizes.model_dump(), indent=2) + "\n", encoding="utf-8")
+    return Interactions(folder, sizes)
+
+
 def _users(raw: RawData) -> pl.DataFrame:
     known = raw.users if "user" in raw.users.columns else pl.DataFrame(schema={"user": pl.String})
     active = raw.interactions.select("user").unique().collect(engine="streaming")

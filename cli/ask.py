@@ -31,13 +31,26 @@ def recommend(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     k: CountOption = 10,
     where: WhereOption = None,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            help="How varied the list is, from 0 (the plain order of the scores) to 1. The default is 0.4, which cost "
+            "no accuracy that could be measured."
+        ),
+    ] = None,
+    calibration: Annotated[
+        float | None,
+        typer.Option(help="How true the list is to the genres of the user's past, from 0 to 1. The default is 0."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to a user, with reasons; nothing they have rated or seen."""
     from . import show
 
     with opened(workspace) as recommender:
-        found = recommender.recommend(user, k=k, filters=filters(where), must_exist=True)
+        found = recommender.recommend(
+            user, k=k, filters=filters(where), diversity=diversity, calibration=calibration, must_exist=True
+        )
     if as_json:
         typer.echo(found.model_dump_json())
     else:

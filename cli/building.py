@@ -70,6 +70,14 @@ def build(
             help="URL of a Chroma server that is to hold the vector indexes. The default keeps them in the workspace.",
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Part of the ranker to leave out: popularity, transitions, ease, graph, sequence, text or image; may "
+            "be given several times. sequence (a transformer) takes most of the time: some minutes for 100,000 "
+            "interactions or more. The default leaves nothing out; with --demo, the transformer."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build a workspace: read, embed, index, fit, estimate bias. A killed build continues where it stopped."""
@@ -94,6 +102,7 @@ def build(
         image_model=image_model,
         seed=seed,
         chroma=chroma,
+        without=tuple(without) if without else None,
     )
     if as_json:
         typer.echo(finished.manifest.model_dump_json())

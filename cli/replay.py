@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from . import exporting
 from .options import DEFAULT_WORKSPACE, JsonOption, Stopped
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _OF_PROTOCOL = {
     "--train": ("mnar",),
     "--test": ("mnar",),
     "--relevant": ("mnar",),
+    "--requests": ("loo",),
+    "--llm": ("loo",),
 }
 #: Options that off-policy evaluation has no use for.
 _NOT_OF_OPE = ("--policies", "--baseline", "-k", "--seeds", "--users", "--workers", "--resume", "--workspace")
@@ -79,7 +82,7 @@ def replay(
         str | None,
         typer.Option(
             help="Names separated by commas, and mixtures such as ease:0.7+pop:0.3; an unknown name lists those there "
-            "are. The default is pop,itemknn,ease,ease-recency."
+            "are, and lists:FILE replays what another program listed. The default is pop,itemknn,ease,ease-recency."
         ),
     ] = None,
     baseline: Annotated[
@@ -125,6 +128,20 @@ def replay(
         Literal["hidden", "all"] | None,
         typer.Option(help="Under cold, rank the hidden items among themselves, or among all. The default is hidden."),
     ] = None,
+    requests: Annotated[
+        Literal["bare", "genre-decade"] | None,
+        typer.Option(
+            help="What users say to policies that are asked in words (agent, fused-filtered): a bare request, or a "
+            "genre and the decade of the item held out. The default is bare."
+        ),
+    ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            help="Language model of the policy agent: a GGUF path, hf:owner/repo/file.gguf, an OpenAI-compatible URL "
+            "(URL#model), or 'rules' for none. The default is LLM4REC_LLM, else the bundled SmolLM2-135M."
+        ),
+    ] = None,
     train: Annotated[
         Path | None,
         typer.Option(help="File of ratings that users chose to give, a line for each user; needed by mnar."),
@@ -157,6 +174,13 @@ def replay(
             help="Processes, each with one thread and its own copy of the data. The default is 1, with all threads."
         ),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what is trained on and asked into this folder, for other programs, and replay nothing. What "
+            "they list is replayed with --policies lists:FILE (docs/evaluation.md). The default is to replay."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask policies what a log answers, and measure them with intervals. Ctrl-C keeps what is done, for --resume."""
@@ -166,25 +190,31 @@ def replay(
         "--policies": policies, "--baseline": baseline, "-k": ks, "--seeds": seeds, "--validation": validation or None,
         "--windows": windows, "--train-share": train_share, "--rounds": rounds, "--hidden": hidden, "--among": among,
         "--train": train, "--test": test, "--relevant": relevant, "--users": users, "--resume": resume or None,
-        "--workers": workers, "--workspace": workspace,
+        "--workers": workers, "--workspace": workspace, "--requests": requests, "--llm": llm,
     }  # fmt: skip
     _check_options(given, protocol)
+    if export is not None:
+        exporting.check_options(given, protocol)
     if protocol == "ope":
         if data is None:
             raise UserError("--protocol ope needs --data FOLDER with <policy>/<campaign>/<campaign>.csv in it")
         _ope(data, out, as_json)
         return
     from ..evaluation.policies import policies_named
+    from ..evaluation.requests import request_kind
     from ..evaluation.study import Question, check_names, whole_numbers
 
-    chosen = policies_named("pop,itemknn,ease,ease-recency" if policies is None else policies)
+    model = os.environ.get("LLM4REC_LLM") if llm is None else llm
+    chosen = policies_named("pop,itemknn,ease,ease-recency" if policies is None else policies, llm=model or None)
     check_names(baseline or "best", [policy.name for policy in chosen])
     lengths = whole_numbers("10,5,20" if ks is None else ks, "-k")
     if seeds is not None and not 1 <= seeds <= 1000:
         raise UserError(f"--seeds must be from 1 to 1000, not {seeds}")
+    said = request_kind(requests, chosen, protocol=protocol, llm=llm, ks=lengths, workers=workers or 1)
     asked = {
         "validation": validation or None, "windows": windows, "share": train_share, "rounds": rounds,
         "hidden": hidden, "among": among, "train": train, "test": test, "relevant": relevant, "users": users,
+        "requests": said,
     }  # fmt: skip
     question = Question(protocol=protocol, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
     if protocol == "mnar" and (data is not None or workspace is not None):
@@ -192,6 +222,9 @@ def replay(
     if data is not None and workspace is not None:
         raise UserError("--data and --workspace exclude each other: leave one out")
     build = None if protocol == "mnar" else _build(data, workspace, out)
+    if export is not None:
+        exporting.export(question, build, export, as_json)
+        return
     run = _Run(
         question=question, policies=chosen, baseline=baseline or "best", ks=lengths,
         seeds=tuple(range(5 if seeds is None else seeds)), out=out, resume=resume,
@@ -248,7 +281,7 @@ class _Run:
             material = material_of_matrices(self.question.train, folds[0])
         else:
             material = material_of(build)
-            folds = folds_of(self.question, material.log)
+            folds = folds_of(self.question, material.log, material.catalogue)
         done = runner.replay(
             folds,
             self.policies,
@@ -256,6 +289,7 @@ class _Run:
             ks=self.ks,
             catalogue=material.catalogue,
             views=material.views,
+            build=build,
             seeds=self.seeds,
             rounds=self.question.rounds if self.question.protocol == "interactive" else 0,
             resume=self.resume,
@@ -361,7 +395,8 @@ def _build(data: Path | None, workspace: Path | None, out: Path) -> Build:
             typer.echo(f"using the workspace that {place.root} holds of these data", err=True)
             return there
     typer.echo(f"building a workspace of {data} in {place.root} ...", err=True)
-    made = building.run_build(data, place.root)
+    # Policies are fitted on the folds: the minutes of the transformer would be for nobody.
+    made = building.run_build(data, place.root, without=("sequence",))
     source.write_text(json.dumps({**now, "build": made.manifest.id}) + "\n", encoding="utf-8")
     return made
 
@@ -396,8 +431,10 @@ def _print(result: ReplayResult, out: Path) -> None:
     """The report in the terminal: what to know first, then tables."""
     from rich.markup import escape
 
+    from ..evaluation.outside import left_out_of_lists
     from ..evaluation.report import PAGE
     from ..evaluation.report import table as tables
+    from ..evaluation.report.turns import turns_table
     from ..evaluation.results import RESULT
     from . import show
 
@@ -409,13 +446,13 @@ def _print(result: ReplayResult, out: Path) -> None:
     )
     for note in tables.first_notes(result):
         show.out(f"[yellow]·[/yellow] {escape(note)}")
-    for line in tables.not_counted(result):
+    for line in (*tables.not_counted(result), *left_out_of_lists(result)):
         show.out(f"[yellow]·[/yellow] {escape(line)}")
     found = [tables.accuracy_table(result), tables.beyond_table(result), tables.rounds_table(result)]
     k = result.protocol.ks[0]
     for metric in (f"ndcg@{k}", f"recall@{k}"):
         found += tables.group_tables(result, metric).values()
-    found.append(tables.failures_table(result))
+    found += [turns_table(result), tables.failures_table(result)]
     for table in found:
         if table is not None:
             _print_table(table)

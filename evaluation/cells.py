@@ -16,7 +16,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -31,10 +31,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import __version__
 from ..catalog.text import one_line
 from ..errors import UserError
-from .folds import Fold, best, hits, unfit
+from .folds import NOTHING, Fold, hits, unfit
 from .memory import peak_mb, reset_peak
-from .policies import Policy, PolicyInputs
+from .policies import Lister, Policy, PolicyInputs
 from .protocols.interactive import play
+from .requests import requests_fingerprint, wanted_rows
+from .reranking import ranked
 
 _VERSION = 1
 #: Bytes that scores and masks of one batch may take. A batch also has at most `MOST_QUERIES` queries.
@@ -103,8 +105,23 @@ def cell_key(fold: Fold, policy: Policy, seed: int, *, k: int, rounds: int, cont
         "content": content,
         "fold": fold.fingerprint,
         "policy": [policy.name, policy.config],
+        "requests": requests_fingerprint(fold.requests) if policy.hears else None,
         "seed": seed,
         "settings": [k, rounds],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def work_key(fold: Fold, policy: Policy, seed: int, *, k: int, content: str) -> str:
+    """Names what a policy keeps on the way: as :func:`cell_key`, whoever is asked about and whatever is said."""
+    parts = {
+        "work": _VERSION,
+        "code": _code_fingerprint(),
+        "content": content,
+        "train": fold.train_fingerprint,
+        "policy": [policy.name, policy.config],
+        "seed": seed,
+        "k": k,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -114,14 +131,16 @@ def _code_fingerprint() -> str:
     """Of the modules whose code decides a figure, and of the libraries they stand on."""
     package = Path(__file__).parent.parent
     files = [*(package / "ranking").rglob("*.py"), *(package / "evaluation" / "protocols").rglob("*.py")]
-    files += [package / "evaluation" / name for name in ("cells.py", "folds.py", "policies.py")]
-    found = hashlib.sha256(repr((__version__, [_version_of(name) for name in _LIBRARIES])).encode())
+    names = ("cells.py", "folds.py", "outside.py", "policies.py", "requests.py", "reranking.py")
+    files += [package / "evaluation" / name for name in names]
+    found = hashlib.sha256(repr((__version__, [version_of(name) for name in _LIBRARIES])).encode())
     for path in sorted(files):
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
 
 
-def _version_of(library: str) -> str | None:
+def version_of(library: str) -> str | None:
+    """The version of a library; None where it is not installed."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
@@ -251,18 +270,34 @@ def _compute(
     model = policy.fit(inputs)
     seconds = {"fit": time.perf_counter() - started, "score": 0.0, "rank": 0.0, "play": 0.0}
     queries, batch = len(fold), batch_size(fold.n_items)
+    if isinstance(model, Lister):
+        if rounds:
+            raise UserError(f"the policy {policy.name!r} makes lists of its own: it cannot be played in rounds")
+        began = time.perf_counter()
+        items = model.lists(fold, k)
+        seconds["score"] = time.perf_counter() - began
+        _check_lists(items, fold, k)
+        figures = {name: float(value) for name, value in getattr(model, "figures", {}).items()}
+        none = np.zeros((queries, 0), dtype=np.int64)
+        return Lists(fold.users, items, hits(items, fold), np.zeros(queries, np.bool_), none, none), seconds, figures
     items = np.empty((queries, k), dtype=np.int64)
     bad = np.zeros(queries, dtype=np.bool_)
     for start in range(0, queries, batch):
         stop = min(start + batch, queries)
         began = time.perf_counter()
-        scores = model.score_many(fold.pasts.part(start, stop))
+        pasts = fold.pasts.part(start, stop)
+        scores = model.score_many(pasts)
         scored = time.perf_counter()
         if scores.shape != (stop - start, fold.n_items):
             raise ValueError(f"scores of shape {scores.shape}, not {(stop - start, fold.n_items)}")
         allowed = fold.rankable(start, stop)
         bad[start:stop] = unfit(scores, allowed)
-        items[start:stop] = best(scores, allowed, k, fold.order)
+        if policy.filtered:
+            wanted = _wanted(fold, inputs, start, stop)
+            parts = [ranked(model, scores, pasts, allowed & part, k, fold.order) for part in (wanted, ~wanted)]
+            items[start:stop] = _joined(parts, bad[start:stop], k)
+        else:
+            items[start:stop] = ranked(model, scores, pasts, allowed, k, fold.order)
         seconds["score"] += scored - began
         seconds["rank"] += time.perf_counter() - scored
         progress(f"asking {policy.name}", stop, queries)
@@ -278,6 +313,34 @@ def _compute(
         seconds["play"] = time.perf_counter() - began
     figures = {name: float(value) for name, value in getattr(model, "figures", {}).items()}
     return Lists(fold.users, items, hits(items, fold), bad, accepted, shown), seconds, figures
+
+
+def _wanted(fold: Fold, inputs: PolicyInputs, start: int, stop: int) -> NDArray[np.bool_]:
+    """(stop - start, n_items): what meets the request of each of the queries."""
+    if fold.requests is None or inputs.catalogue is None:
+        raise UserError("a filtered policy needs requests to be told of, and a catalogue: give --requests genre-decade")
+    return wanted_rows(fold.requests[start:stop], inputs.catalogue)
+
+
+def _joined(parts: Sequence[NDArray[np.int64]], bad: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
+    """(b, k): the first of the lists, (b, k) each, then the next; nothing for the ``bad`` queries (b,)."""
+    joined = np.concatenate(parts, axis=1)
+    joined[bad] = NOTHING
+    listed_first = np.argsort(joined == NOTHING, axis=1, kind="stable")[:, :k]
+    lists: NDArray[np.int64] = np.take_along_axis(joined, listed_first, axis=1)
+    return lists
+
+
+def _check_lists(items: NDArray[np.int64], fold: Fold, k: int) -> None:
+    if items.shape != (len(fold), k):
+        raise ValueError(f"lists of shape {items.shape}, not {(len(fold), k)}")
+    for at, row in enumerate(items):
+        length = int((row != NOTHING).sum())
+        listed = row[:length]
+        if (listed == NOTHING).any() or len(np.unique(listed)) != length:
+            raise ValueError(f"the list of user {fold.users[at]} has gaps or an item twice")
+        if not fold.rankable(at, at + 1)[0, listed].all():
+            raise ValueError(f"the list of user {fold.users[at]} has an item that may not be ranked")
 
 
 def _write_lists(found: Lists, path: Path) -> None:

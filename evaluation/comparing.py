@@ -23,6 +23,11 @@ def choose_baseline(
     rule = f"the highest NDCG@{k} among the policies not made of others"
     reached = {one.name: one.metrics[f"ndcg@{k}"].mean for one in results if one.metrics and not one.combined}
     known = {name: mean for name, mean in reached.items() if mean is not None}
+    if not known:
+        heard = {policy.name for policy in policies if policy.hears}
+        means = {one.name: one.metrics[f"ndcg@{k}"].mean for one in results if one.metrics and one.name not in heard}
+        known = {name: mean for name, mean in means.items() if mean is not None}
+        rule = f"the highest NDCG@{k} among the policies that hear no request: all are made of others"
     return (max(known, key=lambda name: known[name]) if known else None), rule
 
 

@@ -15,11 +15,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..ranking.log import Log, Pasts
+
+if TYPE_CHECKING:
+    from .requests import Request
 
 #: Fills a list that has fewer than k items.
 NOTHING = -1
@@ -51,6 +55,7 @@ class Fold:
         left_out: events of the log that are neither in train nor a target, counted by the reason.
         not_asked: users about whom nothing is asked, counted by the reason.
         notes: what a reader of the figures must know of how the fold was made, a line each.
+        requests: q things said, for policies that are asked in words (see :mod:`.requests`); None: nothing is said.
 
     Raises:
         ValueError: shapes do not fit together, a target lies in its own past or may not be ranked.
@@ -70,6 +75,7 @@ class Fold:
     left_out: Mapping[str, int] = field(default_factory=dict)
     not_asked: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    requests: tuple[Request, ...] | None = None
 
     def __post_init__(self) -> None:
         queries, n_items = len(self.users), self.train.n_items
@@ -77,6 +83,8 @@ class Fold:
             raise ValueError(f"pasts or candidates are not of the {n_items} items of the train log")
         if len(self.pasts) != queries:
             raise ValueError(f"{len(self.pasts)} pasts for {queries} queries")
+        if self.requests is not None and len(self.requests) != queries:
+            raise ValueError(f"{len(self.requests)} requests for {queries} queries")
         if queries and not 0 <= self.users.min() <= self.users.max() < self.train.n_users:
             raise ValueError("a user asked about is not one of the log")
         if _repeated(np.sort(self.users)):
@@ -141,13 +149,17 @@ class Fold:
             opinions=None if self.opinions is None else self.opinions[at],
             pools=pools,
             pool_offsets=pool_offsets,
+            requests=None if self.requests is None else tuple(self.requests[query] for query in queries.tolist()),
         )
 
     def sample(self, most: int, *, seed: int = 0) -> Fold:
-        """``most`` queries drawn at random without replacement, in their order; all of them where there are no more."""
+        """``most`` queries drawn at random without replacement, in their order; all of them where there are no more.
+
+        Those of a smaller sample are all in a larger one of the same seed, so that what was asked can be used again.
+        """
         if most >= len(self):
             return self
-        drawn = np.sort(np.random.default_rng(seed).choice(len(self), size=most, replace=False)).astype(np.int64)
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(self))[:most]).astype(np.int64)
         taken = self.take(drawn)
         return replace(
             taken,
@@ -168,7 +180,10 @@ class Fold:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that decides a policy's figures on this fold: equal folds have equal ones on every machine."""
+        """Of all that decides a policy's figures on this fold: equal folds have equal ones on every machine.
+
+        The requests have one of their own (:func:`.requests.requests_fingerprint`): most policies never hear them.
+        """
         found = hashlib.sha256()
         log, pasts = self.train, self.pasts
         found.update(repr((self.name, log.n_items, log.scale)).encode())
@@ -179,6 +194,15 @@ class Fold:
             pasts.offsets, pasts.rows, pasts.weights, pasts.behaviour, pasts.ages,
         ):  # fmt: skip
             found.update(b"none" if array is None else digest(array))
+        return found.hexdigest()
+
+    @cached_property
+    def train_fingerprint(self) -> str:
+        """Of the train log alone, whoever is asked about."""
+        log = self.train
+        found = hashlib.sha256(repr((log.n_items, log.scale)).encode())
+        for array in (log.offsets, log.items, log.values, log.times):
+            found.update(digest(array))
         return found.hexdigest()
 
 

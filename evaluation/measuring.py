@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..catalog.items import Catalogue
+from ..ranking.labels import label_matrix, labelling
 from .cells import Lists, batch_size
 from .folds import NOTHING, Fold, best, gathered
 from .intervals import jackknife_rows
@@ -29,8 +30,6 @@ from .policies import Policy
 from .results import Estimate
 from .run import Replay
 
-#: Attributes whose labels are taken for calibration and diversity, the first that there is.
-LABELS = ("genres", "genre", "categories", "category", "tags")
 #: Most labels for a space of their own to measure diversity in.
 _MOST_LABELS = 500
 
@@ -71,13 +70,13 @@ def measures_of(
 ) -> Measures:
     """Diversity in every view and in the labels of the items, calibration by the same labels."""
     spaces = dict(views)
-    name = next((n for n in LABELS if catalogue is not None and n in catalogue.attributes), "")
+    name = labelling(catalogue.attributes) if catalogue is not None else None
     labels = None
-    if catalogue is not None and name and catalogue.attributes[name].kind != "number":
-        labels = _label_matrix(catalogue.frame[name])
+    if catalogue is not None and name is not None:
+        labels = label_matrix(catalogue.frame[name])
         if 0 < labels.shape[1] <= _MOST_LABELS:
             spaces[name] = labels.toarray().astype(np.float32)
-    return Measures(spaces=spaces, labels=labels, labels_name=name if labels is not None else "", users=users)
+    return Measures(spaces=spaces, labels=labels, labels_name=name or "", users=users)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,15 +233,3 @@ def mean_of(values: NDArray[np.float64]) -> float:
     """The mean of what is not NaN; NaN where nothing is left."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _label_matrix(column: pl.Series) -> sp.csr_matrix:
-    """(n_items, l) float64: 1 for each label of an item, labels in alphabetical order."""
-    frame = pl.DataFrame({"row": np.arange(len(column)), "label": column})
-    if isinstance(column.dtype, pl.List):
-        frame = frame.explode("label")
-    frame = frame.drop_nulls().unique()
-    names = {name: place for place, name in enumerate(sorted(frame["label"].unique().to_list()))}
-    places = np.array([names[label] for label in frame["label"].to_list()], dtype=np.int64)
-    ones = np.ones(len(places))
-    return sp.csr_matrix((ones, (frame["row"].to_numpy(), places)), shape=(len(column), len(names)))

@@ -3,16 +3,20 @@
 A policy is a name and a way to fit a model on a train log. ``pop``, ``ease`` and the others of :data:`NAMES` are looked
 up when they are asked for, so that a name costs no import of what is not used. ``ease:0.7+pop:0.3`` is a *mixture*: the
 weighted sum of its parts' scores, each brought to mean 0 and standard deviation 1 over the items of a query.
-``fused-without-text`` is the fused model learned and fitted without that part, for an ablation.
+``fused-without-text`` is the fused model learned and fitted without that part, for an ablation. ``fused-filtered`` is a
+policy that lists what meets the request before all else, and ``agent`` the whole conversation (:mod:`.agent`).
+``lists:FILE`` replays what another program listed (:mod:`.outside`). ``@diverse=0.4`` and ``@calibrated=0.2`` behind a
+policy choose its lists anew (:mod:`.reranking`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +28,16 @@ from ..ranking.base import Model
 from ..ranking.log import Log, Pasts
 
 if TYPE_CHECKING:
+    from ..catalog.workspace import Build
     from ..ranking.als import AlsConfig
+    from ..ranking.bpr import BprConfig
     from ..ranking.ease import EaseConfig
     from ..ranking.fused import FusedConfig
     from ..ranking.graph import GraphConfig
     from ..ranking.itemknn import ItemKnnConfig
     from ..ranking.sequence import SequenceConfig
     from ..ranking.transitions import TransitionsConfig
+    from .folds import Fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,11 @@ class PolicyInputs:
         views: name of a view to (n_items, d) float32, unit rows or zero rows (an item without that view).
         seed: of everything random.
         progress: told how far the fit is.
+        build: what catalogue and views are from, for a policy that opens them itself. Its log holds what is held out.
+        work: folder for what a policy wants to keep while it answers and to find again when the run is resumed. It
+            belongs to this policy, seed and train log, whoever is asked about; it may not be there yet. None: nothing
+            is kept.
+        kept: folder that all policies of the run share, of models that take long to train; None: nothing is kept.
     """
 
     train: Log
@@ -50,12 +62,33 @@ class PolicyInputs:
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     seed: int = 0
     progress: Progress = no_progress
+    build: Build | None = None
+    work: Path | None = None
+    kept: Path | None = None
 
 
-Fit = Callable[[PolicyInputs], Model]
+@runtime_checkable
+class Lister(Protocol):
+    """A fitted policy that answers queries with lists of its own making and gives no scores: a conversation."""
+
+    @property
+    def name(self) -> str: ...
+
+    def lists(self, fold: Fold, k: int) -> NDArray[np.int64]:
+        """Shape (len(fold), k): rows that may be ranked, best first, each once; -1 where a list has fewer."""
+        ...
+
+
+Fit = Callable[[PolicyInputs], Model | Lister]
 
 #: Begins the name of an ablation.
 _WITHOUT = "fused-without-"
+#: Ends the name of a policy that is told by an oracle what the requests name.
+_FILTERED = "-filtered"
+#: The policy that is the whole conversation.
+AGENT = "agent"
+#: Begins the name of a file of lists that another program made.
+_LISTS = "lists:"
 
 
 @dataclass(frozen=True)
@@ -73,6 +106,9 @@ class Policy:
         config: everything that decides its figures besides data and seed. Cells are kept under it.
         about: one line for the report.
         combined: made of other policies.
+        hears: its answers depend on the requests of a fold.
+        filtered: it lists what meets the request before all else; an oracle tells it what the request names.
+        logits: its scores are logits: 1 more makes an item e times as likely to come next.
     """
 
     name: str
@@ -81,19 +117,39 @@ class Policy:
     config: str = ""
     about: str = ""
     combined: bool = False
+    hears: bool = False
+    filtered: bool = False
+    logits: bool = False
 
 
-def policy_named(name: str) -> Policy:
+def policy_named(name: str, *, llm: str | None = None) -> Policy:
     """The policy of a name or of a mixture (``ease:0.7+pop:0.3``; a part without a weight has 1).
+
+    Args:
+        name: of :data:`NAMES`; one with ``-filtered`` behind it; a mixture; either with dials (``@diverse=0.4``)
+            behind it; or ``lists:`` and a file.
+        llm: language model of the agent, as for :class:`..agent.recommender.Recommender`.
 
     Raises:
         UserError: no such policy, or a weight is no number. Lists the names.
     """
     text = name.strip()
+    if text.startswith(_LISTS):
+        from .outside import lists_policy
+
+        return lists_policy(Path(text.removeprefix(_LISTS)))
+    if "@" in text:
+        from .reranking import reranked
+
+        base, _, dials = text.partition("@")
+        return reranked(policy_named(base, llm=llm), dials)
     if "+" not in text and ":" not in text:
-        return _single(text)
+        return _single(text, llm)
     weighed = [_part(part.strip(), text) for part in text.split("+")]
     parts = [_single(part) for part, _ in weighed]
+    for part in parts:
+        if part.hears:
+            raise UserError(f"{part.name!r} has no scores to add up: it cannot be part of the mixture {text!r}")
     return Policy(
         name=text,
         fit=partial(
@@ -106,8 +162,8 @@ def policy_named(name: str) -> Policy:
     )
 
 
-def policies_named(names: str | Sequence[str]) -> list[Policy]:
-    """Policies by their names, separated by commas.
+def policies_named(names: str | Sequence[str], *, llm: str | None = None) -> list[Policy]:
+    """Policies by their names, separated by commas; ``llm`` as for :func:`policy_named`.
 
     Raises:
         UserError: as for :func:`policy_named`; none is named, or one twice.
@@ -119,7 +175,7 @@ def policies_named(names: str | Sequence[str]) -> list[Policy]:
     twice = sorted({one for one in asked if asked.count(one) > 1})
     if twice:
         raise UserError(f"the policy {twice[0]!r} is named twice")
-    return [policy_named(one) for one in asked]
+    return [policy_named(one, llm=llm) for one in asked]
 
 
 def _part(text: str, whole: str) -> tuple[str, float]:
@@ -140,13 +196,28 @@ def ablations() -> tuple[str, ...]:
     return tuple(_WITHOUT + part for part in FusedConfig().parts)
 
 
-def _single(name: str) -> Policy:
+def _single(name: str, llm: str | None = None) -> Policy:
+    if name == AGENT:
+        from .agent import agent_policy
+
+        return agent_policy(llm)
+    if name.endswith(_FILTERED):
+        return _filtered(name)
     if name.startswith(_WITHOUT):
         return _fused_without(name)
     make = _MAKERS.get(name)
     if make is None:
-        raise UserError(f"no policy {name[:40]!r}: there are {', '.join(NAMES)}, and mixtures such as ease:0.7+pop:0.3")
+        others = "mixtures such as ease:0.7+pop:0.3, and lists:FILE"
+        raise UserError(f"no policy {name[:40]!r}: there are {', '.join(NAMES)}, {others}")
     return make()
+
+
+def _filtered(name: str) -> Policy:
+    ranker = _single(name.removesuffix(_FILTERED))
+    if ranker.hears:
+        raise UserError(f"no policy {name[:40]!r}: {ranker.name!r} hears the request itself")
+    about = f"{ranker.name}, what the request names first (read by an oracle)"
+    return replace(ranker, name=name, about=about, combined=True, hears=True, filtered=True)
 
 
 # Mixtures and chance
@@ -199,7 +270,18 @@ class Chance:
 
 
 def _fit_mixture(name: str, parts: Sequence[tuple[Fit, float]], inputs: PolicyInputs) -> Model:
-    return Mixture(name, [(fit(inputs), weight) for fit, weight in parts])
+    return Mixture(name, [(scoring(fit(inputs)), weight) for fit, weight in parts])
+
+
+def scoring(model: Model | Lister) -> Model:
+    """A model as it is.
+
+    Raises:
+        UserError: it makes lists of its own.
+    """
+    if isinstance(model, Lister):
+        raise UserError(f"{model.name!r} has no scores to add up")
+    return model
 
 
 def _random() -> Policy:
@@ -273,18 +355,35 @@ def _fit_als(config: AlsConfig, inputs: PolicyInputs) -> Model:
     return fit_als(inputs.train, config, seed=inputs.seed, progress=inputs.progress)
 
 
+def _bpr() -> Policy:
+    from ..ranking.bpr import BprConfig
+
+    config = BprConfig()
+    about = f"implicit BPR, {config.factors} factors, {config.iterations} epochs"
+    return Policy("bpr", partial(_fit_bpr, config), random=True, config=repr(config), about=about)
+
+
+def _fit_bpr(config: BprConfig, inputs: PolicyInputs) -> Model:
+    from ..ranking.bpr import fit_bpr
+
+    return fit_bpr(inputs.train, config, seed=inputs.seed, progress=inputs.progress)
+
+
 def _seq() -> Policy:
     from ..ranking.sequence import SequenceConfig
 
     config = SequenceConfig()
     about = f"transformer over the events in order, {config.layers} layers of {config.width}, {config.epochs} epochs"
-    return Policy("seq", partial(_fit_seq, config), random=True, config=repr(config), about=about)
+    return Policy("seq", partial(_fit_seq, config), random=True, config=repr(config), about=about, logits=True)
 
 
 def _fit_seq(config: SequenceConfig, inputs: PolicyInputs) -> Model:
-    from ..ranking.sequence import fit_sequence
+    from ..ranking.fused_limits import Limits, sequence_config
+    from ..ranking.sequence_once import fit_once
 
-    return fit_sequence(inputs.train, config, seed=inputs.seed, progress=inputs.progress)
+    # Of a long log each event is seen less often, as where the model is a part of ``fused``.
+    config = replace(config, epochs=min(config.epochs, sequence_config(len(inputs.train), Limits()).epochs))
+    return fit_once(inputs.train, config, seed=inputs.seed, start=None, kept=inputs.kept, progress=inputs.progress)
 
 
 def _graph() -> Policy:
@@ -318,9 +417,9 @@ def _fit_view(view: str, inputs: PolicyInputs) -> Model:
 
 
 def _content() -> Policy:
-    from ..ranking.blend import BlendConfig
+    from ..ranking.fused_limits import FIXED
 
-    weights = {"text": BlendConfig().text, "image": BlendConfig().image}
+    weights = {"text": FIXED["text"], "image": FIXED["image"]}
     about = "likeness in the text and image views, z-scores weighed " + ":".join(f"{w:g}" for w in weights.values())
     return Policy("content", partial(_fit_content, weights), config=repr(weights), about=about)
 
@@ -364,13 +463,22 @@ def _fused_without(name: str) -> Policy:
 
 
 def _fused_of(name: str, config: FusedConfig, about: str) -> Policy:
-    return Policy(name, partial(_fit_fused, config), random=True, config=repr(config), about=about, combined=True)
+    fit = partial(_fit_fused, config)
+    return Policy(name, fit, random=True, config=repr(config), about=about, combined=True, logits=True)
 
 
 def _fit_fused(config: FusedConfig, inputs: PolicyInputs) -> Model:
     from ..ranking.fused import fit_fused
 
-    return fit_fused(inputs.train, inputs.catalogue, inputs.views, config, seed=inputs.seed, progress=inputs.progress)
+    return fit_fused(
+        inputs.train,
+        inputs.catalogue,
+        inputs.views,
+        config,
+        seed=inputs.seed,
+        kept=inputs.kept,
+        progress=inputs.progress,
+    )
 
 
 def _catalogue(inputs: PolicyInputs, name: str) -> Catalogue:
@@ -385,6 +493,7 @@ _MAKERS: Mapping[str, Callable[[], Policy]] = {
     "ease": _ease,
     "ease-recency": _ease_recency,
     "als": _als,
+    "bpr": _bpr,
     "seq": _seq,
     "transitions": _transitions,
     "graph": _graph,
@@ -395,4 +504,4 @@ _MAKERS: Mapping[str, Callable[[], Policy]] = {
     "random": _random,
 }
 #: The names of the policies there are.
-NAMES = tuple(_MAKERS)
+NAMES = (*_MAKERS, AGENT)

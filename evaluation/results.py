@@ -79,6 +79,7 @@ class FoldInfo(_Part):
     left_out: dict[str, int] = Field(description="events neither in train nor asked for, by reason")
     not_asked: dict[str, int] = Field(description="users about whom nothing is asked, by reason")
     notes: tuple[str, ...]
+    requests: dict[str, int] = Field(default={}, description="things said to policies asked in words, by kind")
 
 
 class Protocol(_Part):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import threading
 import time
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 
 from ..catalog.items import Catalogue
 from ..catalog.readers.raw import Progress, no_progress
+from ..catalog.workspace import Build
 from ..errors import UserError
-from .cells import CellRecord, Lists, cell_key, content_fingerprint, read_lists, run_cell, whole_cell
+from .cells import CellRecord, Lists, cell_key, content_fingerprint, read_lists, run_cell, whole_cell, work_key
 from .folds import Fold
 from .policies import Policy, PolicyInputs
 
@@ -96,8 +98,11 @@ class _Shared:
     catalogue: Catalogue | None
     views: Mapping[str, NDArray[np.float32]]
     cells: Path
+    work: Path
+    kept: Path
     k: int
     rounds: int
+    build: Build | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class _Job:
     policy: int
     seed: int
     key: str = field(compare=False)
+    work: str = field(compare=False)
 
 
 _Cells = Generator[tuple[_Job, CellRecord], None, None]
@@ -121,6 +127,7 @@ def replay(
     ks: Sequence[int] = (10,),
     catalogue: Catalogue | None = None,
     views: Mapping[str, NDArray[np.float32]] | None = None,
+    build: Build | None = None,
     seeds: Sequence[int] = (0,),
     rounds: int = 0,
     resume: bool = False,
@@ -138,9 +145,11 @@ def replay(
         out: folder of the replay; made if it is not there.
         ks: list lengths that will be measured; lists of the largest are kept.
         catalogue, views: what policies may use besides the log.
+        build: that they are from, for policies that open it themselves; None where they are from none.
         seeds: different numbers.
         rounds: of interactive replay on each fold; 0 for none.
-        resume: use whole cells of an earlier run whose key is the same. Failed ones are run again.
+        resume: use whole cells of an earlier run whose key is the same, and what policies kept on the way to one that
+            was not finished (in ``out/work``). Failed ones are run again.
         workers: processes, each with one thread; 1 runs the cells here, with the threads of this process.
         progress: told how far the fits are (one worker) and how many cells are done.
 
@@ -154,8 +163,11 @@ def replay(
         catalogue=catalogue,
         views=dict(views or {}),
         cells=out / "cells",
+        work=out / "work",
+        kept=out / "kept",
         k=max(ks, default=0),
         rounds=rounds,
+        build=build,
     )
     _check(shared, ks, seeds, workers)
     _make(shared.cells)
@@ -163,6 +175,10 @@ def replay(
     done: dict[_Job, CellRecord] = {}
     if resume:
         done = {job: cell for job in jobs if (cell := whole_cell(shared.cells, job.key)) is not None}
+    else:
+        for job in jobs:
+            shutil.rmtree(shared.work / job.work, ignore_errors=True)
+        shutil.rmtree(shared.kept, ignore_errors=True)
     reused = len(done)
     todo = [job for job in jobs if job not in done]
     progress("cells", reused, len(jobs))
@@ -220,22 +236,31 @@ def _make(folder: Path) -> None:
 
 def _jobs(shared: _Shared, seeds: Sequence[int]) -> list[_Job]:
     jobs = []
-    content = content_fingerprint(_inputs(shared, shared.folds[0], seeds[0], no_progress))
+    content = content_fingerprint(_inputs(shared, shared.folds[0], seeds[0], no_progress, None))
     for at, fold in enumerate(shared.folds):
         for place, policy in enumerate(shared.policies):
             for seed in seeds if policy.random else seeds[:1]:
                 key = cell_key(fold, policy, seed, k=shared.k, rounds=shared.rounds, content=content)
-                jobs.append(_Job(at, place, seed, key))
+                jobs.append(_Job(at, place, seed, key, work_key(fold, policy, seed, k=shared.k, content=content)))
     return jobs
 
 
-def _inputs(shared: _Shared, fold: Fold, seed: int, progress: Progress) -> PolicyInputs:
-    return PolicyInputs(train=fold.train, catalogue=shared.catalogue, views=shared.views, seed=seed, progress=progress)
+def _inputs(shared: _Shared, fold: Fold, seed: int, progress: Progress, work: Path | None) -> PolicyInputs:
+    return PolicyInputs(
+        train=fold.train,
+        catalogue=shared.catalogue,
+        views=shared.views,
+        seed=seed,
+        progress=progress,
+        build=shared.build,
+        work=work,
+        kept=shared.kept,
+    )
 
 
 def _run(shared: _Shared, job: _Job, progress: Progress) -> CellRecord:
     fold, policy = shared.folds[job.fold], shared.policies[job.policy]
-    inputs = _inputs(shared, fold, job.seed, progress)
+    inputs = _inputs(shared, fold, job.seed, progress, shared.work / job.work)
     return run_cell(fold, policy, inputs, shared.cells, key=job.key, k=shared.k, rounds=shared.rounds)
 
 

@@ -23,6 +23,7 @@ from .protocols.interactive import futures
 from .protocols.loo import loo
 from .protocols.mnar import mnar
 from .protocols.temporal import temporal
+from .requests import RequestKind, with_requests
 from .results import DataInfo
 
 ProtocolName = Literal["loo", "temporal", "interactive", "mnar", "cold"]
@@ -42,6 +43,7 @@ class Question:
         hidden, among: share of the items that cold start hides, and what it ranks.
         train, test, relevant: rating matrices of ``mnar``, and the lowest rating that makes a target.
         users: at most so many queries of each fold, drawn at random; None: all.
+        requests: what is said to policies that are asked in words; None: nothing.
         seed: of what is drawn at random: queries, hidden items.
     """
 
@@ -56,6 +58,7 @@ class Question:
     test: Path | None = None
     relevant: float = 4.0
     users: int | None = None
+    requests: RequestKind | None = None
     seed: int = 0
 
 
@@ -125,25 +128,28 @@ def material_of_matrices(train: Path, fold: Fold) -> Material:
     )
 
 
-def folds_of(question: Question, log: Log | None) -> list[Fold]:
+def folds_of(question: Question, log: Log | None, catalogue: Catalogue | None = None) -> list[Fold]:
     """The folds of a question.
 
     Args:
         question: what is asked.
         log: all interactions; not needed by ``mnar``.
+        catalogue: the items; needed by requests that name something of them.
 
     Raises:
         UserError: the protocol cannot be had from this log (one timestamp for all, no user with two events), an option
-            is out of range, or a file is missing or damaged.
+            is out of range, a file is missing or damaged, or the items have nothing that requests could name.
     """
     if question.users is not None and question.users < 1:
         raise UserError(f"--users must be 1 or more, not {question.users}")
     if question.rounds < 1:
         raise UserError(f"--rounds must be 1 or more, not {question.rounds}")
     folds = _folds(question, log)
-    if question.users is None:
-        return folds
-    return [fold.sample(question.users, seed=question.seed) for fold in folds]
+    if question.users is not None:
+        folds = [fold.sample(question.users, seed=question.seed) for fold in folds]
+    if question.requests is not None:
+        folds = [with_requests(fold, question.requests, catalogue) for fold in folds]
+    return folds
 
 
 def _folds(question: Question, log: Log | None) -> list[Fold]:

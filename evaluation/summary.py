@@ -20,6 +20,7 @@ from .grouping import groups_of, shown_by_group
 from .intervals import interval
 from .measuring import Context, Measured, Measures, about, context_of, mean_of, measure, system
 from .policies import Policy
+from .requests import kinds_of
 from .results import (
     DataInfo,
     Estimate,
@@ -206,6 +207,7 @@ def _fold_info(fold: Fold) -> FoldInfo:
         left_out=dict(fold.left_out),
         not_asked=dict(fold.not_asked),
         notes=fold.notes,
+        requests=kinds_of(fold.requests),
     )
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Distances below this have a bucket each, those above share buckets of growing width.
-_EXACT, _BUCKETS = 16, 32
+from ._sequence_buckets import BUCKETS, buckets
 
 
 class Net(nn.Module):
@@ -45,6 +44,19 @@ class Net(nn.Module):
         for block in self.blocks:
             x = block(x)
         states: Tensor = self.last(x)
+        return states
+
+    def final(self, codes: Tensor, at: Tensor) -> Tensor:
+        """(b, length) and (b,) places -> (b, width), the state after the entry at its place in each past.
+
+        The same as :meth:`forward` there, without what the last block would make of all the other places.
+        """
+        x = self.items(codes) * math.sqrt(self.items.embedding_dim)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        states: Tensor = self.last(block.final(x, at))
         return states
 
     @property
@@ -80,6 +92,23 @@ class Block(nn.Module):
         x = x + self.dropout(self.narrow(functional.gelu(self.wide(self.between(x)))))
         return x
 
+    def final(self, x: Tensor, at: Tensor) -> Tensor:
+        """(b, length, width) and (b,) places -> (b, width): :meth:`forward` at one place of each, without dropout."""
+        b, length, width = x.shape
+        rows = torch.arange(b)
+        own: Tensor = x[rows, at]
+        x = self.before(x)
+        weight, bias = self.mix.weight, self.mix.bias
+        q = functional.linear(x[rows, at], weight[:width], bias[:width]).view(b, self.heads, 1, -1)
+        k, v = (
+            functional.linear(x, weight[width:], bias[width:]).view(b, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        )
+        looks = self.bias(length)[:, at].transpose(0, 1).unsqueeze(2)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=looks)
+        own = own + self.out(mixed.reshape(b, width))
+        own = own + self.narrow(functional.gelu(self.wide(self.between(own))))
+        return own
+
 
 class Bias(nn.Module):
     """What the distance between two entries adds to their attention, a number for each head (as in T5 and HSTU).
@@ -92,18 +121,15 @@ class Bias(nn.Module):
 
     def __init__(self, heads: int, longest: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(_BUCKETS + 1, heads))
-        distance = torch.arange(longest)
-        far = torch.log(distance.clamp(min=1) / _EXACT) / math.log(max(2.0, longest / _EXACT))
-        shared = (_EXACT + far * (_BUCKETS - _EXACT)).long().clamp(max=_BUCKETS - 1)
-        self.register_buffer("bucket", torch.where(distance < _EXACT, distance, shared), persistent=False)
+        self.table = nn.Parameter(torch.zeros(BUCKETS + 1, heads))
+        self.register_buffer("bucket", torch.from_numpy(buckets(longest)), persistent=False)
 
     def forward(self, length: int) -> Tensor:
         """(heads, length, length); minus infinity where the key comes after the query."""
         at = torch.arange(length)
         distance = at[:, None] - at
         bucket = self.bucket[distance.clamp(min=0)]
-        bucket[:, 0] = _BUCKETS
+        bucket[:, 0] = BUCKETS
         return self.table[bucket].permute(2, 0, 1).masked_fill(distance < 0, -math.inf)
 
 

@@ -37,8 +37,11 @@ _ENTRIES, _USERS = 1 << 14, 64
 class AlsConfig:
     """How factors are fitted and users folded in.
 
-    The defaults were chosen on MovieLens 100K without fading, by predicting each user's last event but one. There,
-    with ``tau`` 15, fewer factors (32) do best, and far better than any without fading.
+    The defaults were chosen on MovieLens 100K without fading, by predicting each user's last event but one: the best of
+    155 settings (16 to 256 factors, alpha 0.5 to 20, lambda 1 to 100, 8 to 30 iterations), mean over two seeds. There,
+    with ``tau`` 15, fewer factors (32) do best, and far better than any without fading. Short histories want more
+    confidence and less shrinkage: with 7 choices a user (Amazon's office products) alpha 5 and lambda 1 are a quarter
+    better, and on MovieLens an eighth worse.
     """
 
     factors: int = 128

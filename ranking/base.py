@@ -21,13 +21,16 @@ class Contribution:
         ref: id of the evidence, a logged interaction (``log:<user>:<item>``) or a live event (``event:<id>``).
         row: the history item's row; None where the evidence is no item (a stated taste).
         amount: signed, in the units of the score it is part of.
-        part: the part of the score it went through (``behaviour``, ``text``, ``image``, ``tastes``).
+        part: the part of the score it went through (``ease``, ``text``, ``tastes`` and so on).
+        direct: whether the part counts for what it names. False where its multiplier is below 0, so that the more it
+            finds for an item the less that item gets: no reason that could be told.
     """
 
     ref: str
     row: int | None
     amount: float
     part: str
+    direct: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,11 @@ class ContentRanker:
             shares[np.ix_(have, entries)] = product("id,jd->ij", towards, vectors) * weights / np.float32(length)
         return shares
 
+    def mass(self, history: History) -> float:
+        """Length of the profile, by which the sum over the history is divided to give the scores."""
+        entries, weights = self._leanings(history)
+        return _profile(self._centred(history.rows[entries]), weights)[1]
+
     def contributions(self, history: History, row: int) -> list[Contribution]:
         return contributions_of(self, history, row)
 

@@ -201,7 +201,7 @@ class EaseRanker:
         tau: events after which a signal has fallen to 1/e; infinity weighs all alike.
     """
 
-    name = "behaviour"
+    name = "ease"
 
     def __init__(self, model: EaseModel, n_items: int | None = None, *, tau: float = 10.0) -> None:
         self.n_items = model.n_items if n_items is None else n_items
@@ -264,6 +264,10 @@ class EaseRanker:
             said[at[:, None] == positions] = 0
         shares[np.ix_(trained, entries)] = said * signals
         return shares
+
+    def mass(self, history: History) -> float:
+        """1: scores are sums over the history and not means."""
+        return 1.0
 
     def contributions(self, history: History, row: int) -> list[Contribution]:
         return contributions_of(self, history, row)

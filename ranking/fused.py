@@ -13,13 +13,15 @@ The weights are learned: the latest events of every user are held out, some item
 are cold ones to learn from (in the manner of DropoutNet, Volkovs, Yu & Poutanen 2017), the parts are fitted on the
 rest, and the weights make what came next most likely among the items the user did not know (a conditional logit,
 McFadden 1974: convex, so that there is one answer; in a large catalogue the items that no part puts forward are
-sampled, each counting for those it stands for). Then the parts are fitted again on everything.
+sampled, each counting for those it stands for). Then the parts are fitted again on everything; the transformer, which
+takes by far the longest, goes on from where it was (see :mod:`.sequence_once`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +29,12 @@ from numpy.typing import NDArray
 from ..catalog.items import Catalogue
 from ..catalog.readers.raw import Progress, no_progress
 from ..errors import UserError
+from ._choice import Choice
 from .base import Model
+from .fused_limits import FIXED, Limits, for_transitions, left_out, sequence_config
 from .log import Log, Pasts
+from .sequence import SequenceModel
+from .sequence_once import AGAIN, Blind, fit_once
 
 #: Pasts scored at a time.
 _SCORED = 256
@@ -64,8 +70,16 @@ class FusedConfig:
     hidden: float = 0.1
     """Share of the items hidden while the weights are learned, in [0, 1)."""
 
+    short: float = 0.25
+    """Share of the events whose past is cut to its latest few, down to none, while the weights are learned, so that
+    they hold for those of whom little is known. With 0 the list of a new user is worse than popularity on the
+    validation part of MovieLens 100K."""
+
     ridge: float = 1e-2
     """What a squared weight costs, against the mean log-likelihood of an event."""
+
+    limits: Limits = field(default_factory=Limits)
+    """What is left out, or fitted on less, where a log is tiny or huge."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.parts if name not in PARTS]
@@ -73,6 +87,8 @@ class FusedConfig:
             raise ValueError(f"no part {unknown[:1]}: choose among {', '.join(PARTS)}")
         if min(self.holdout, self.queries, self.pool) < 1 or not (self.ridge > 0 and 0 <= self.hidden < 1):
             raise ValueError("holdout, queries and pool are at least 1, ridge is positive, hidden lies in [0, 1)")
+        if not 0 <= self.short <= 1:
+            raise ValueError("short lies in [0, 1]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +101,9 @@ class Inputs:
         views: (n_items, d) float32 by name, unit rows or zero rows.
         seed: of everything random.
         progress: told how far it is.
+        limits: of time and memory.
+        start: a transformer trained on an earlier state of the log, to go on from.
+        kept: folder of transformers trained before on the same log in the same way; None trains always.
     """
 
     log: Log
@@ -92,6 +111,9 @@ class Inputs:
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     seed: int = 0
     progress: Progress = no_progress
+    limits: Limits = field(default_factory=Limits)
+    start: SequenceModel | None = None
+    kept: Path | None = None
 
 
 def _popularity(inputs: Inputs) -> Model:
@@ -103,7 +125,8 @@ def _popularity(inputs: Inputs) -> Model:
 def _transitions(inputs: Inputs) -> Model:
     from .transitions import fit_transitions
 
-    return fit_transitions(inputs.log, progress=inputs.progress)
+    log = for_transitions(inputs.log, inputs.limits, seed=inputs.seed)
+    return fit_transitions(log, seed=inputs.seed, progress=inputs.progress)
 
 
 def _ease(inputs: Inputs) -> Model:
@@ -132,10 +155,13 @@ def _graph(inputs: Inputs) -> Model:
     return fit_graph(inputs.log, inputs.catalogue, progress=inputs.progress)
 
 
-def _sequence(inputs: Inputs) -> Model:
-    from .sequence import fit_sequence
-
-    return fit_sequence(inputs.log, seed=inputs.seed, progress=inputs.progress)
+def _sequence(inputs: Inputs) -> SequenceModel:
+    config = sequence_config(len(inputs.log), inputs.limits)
+    if inputs.start is not None:
+        config = replace(config, epochs=max(1, round(AGAIN * config.epochs)))
+    return fit_once(
+        inputs.log, config, seed=inputs.seed, start=inputs.start, kept=inputs.kept, progress=inputs.progress
+    )
 
 
 def _text(inputs: Inputs) -> Model:
@@ -173,7 +199,7 @@ class Weights:
         plain, by_user: (p,) float64: w and a.
         by_item: (2, p) float64: b. items: (2,) float64: c.
         user_scale, item_scale: mean and standard deviation of log(1 + length) and of log(1 + count).
-        queries: events they were learned on.
+        queries: events they were learned on; 0 where they are :data:`.fused_limits.FIXED`.
     """
 
     parts: tuple[str, ...]
@@ -185,6 +211,19 @@ class Weights:
     item_scale: tuple[float, float]
     queries: int
 
+    def gates(
+        self, lengths: NDArray[np.integer], counts: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """What parts are multiplied by, for pasts of some ``lengths`` (b,) and items with some ``counts`` (n,).
+
+        Returns:
+            (b, p): w + a f. (n, p): b . g. (n,): c . g, which is added. All float32.
+        """
+        users = _standard(np.log1p(lengths), self.user_scale)[:, None].astype(np.float32)
+        items = _item_gates(counts, self.item_scale)
+        by_user = self.plain.astype(np.float32) + self.by_user.astype(np.float32) * users
+        return by_user, items @ self.by_item.astype(np.float32), items @ self.items.astype(np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class FusedModel:
@@ -194,13 +233,21 @@ class FusedModel:
         models: by name, in the order of the weights.
         weights: as learned.
         counts: (n_items,) interactions of each item in the log the parts were fitted on.
+        left_out: parts that were asked for and are not there, and why.
     """
 
     models: Mapping[str, Model]
     weights: Weights
     counts: NDArray[np.int64]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     name = "fused"
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What a replay tells of it."""
+        sequence = self.models.get("sequence")
+        return sequence.figures if isinstance(sequence, SequenceModel) else {}
 
     @property
     def n_items(self) -> int:
@@ -215,15 +262,11 @@ class FusedModel:
         return scores
 
     def _scores(self, pasts: Pasts) -> NDArray[np.float32]:
-        weights = self.weights
-        users = _standard(np.log1p(pasts.lengths), weights.user_scale)[:, None].astype(np.float32)
-        items = _item_gates(self.counts, weights.item_scale)
+        by_user, by_item, of_items = self.weights.gates(pasts.lengths, self.counts)
         seen = pasts.seen().toarray()
-        total = np.tile(items @ weights.items.astype(np.float32), (len(pasts), 1))
+        total = np.tile(of_items, (len(pasts), 1))
         for at, model in enumerate(self.models.values()):
-            by_user = np.float32(weights.plain[at]) + np.float32(weights.by_user[at]) * users
-            by_item = items @ weights.by_item[:, at].astype(np.float32)
-            total += (by_user + by_item) * on_one_scale(model.score_many(pasts), seen)
+            total += (by_user[:, at, None] + by_item[:, at]) * on_one_scale(model.score_many(pasts), seen)
         return total
 
 
@@ -234,6 +277,7 @@ def fit_fused(
     config: FusedConfig = FusedConfig(),
     *,
     seed: int = 0,
+    kept: Path | None = None,
     progress: Progress = no_progress,
 ) -> FusedModel:
     """Learn the weights on the latest events of a log, then fit the parts on all of it.
@@ -244,23 +288,40 @@ def fit_fused(
         views: content views by name, (n_items, d) float32.
         config: what is fused.
         seed: of the parts that draw, of the queries, and of the items compared.
+        kept: folder of transformers trained before, so that two fits that share one train it once.
+        progress: told how far it is.
 
     Raises:
-        UserError: no user has two events: there is nothing to learn from.
+        UserError: every part is left out.
     """
-    everything = Inputs(log=log, catalogue=catalogue, views=views or {}, seed=seed, progress=progress)
-    names = tuple(name for name in config.parts if _is_possible(name, everything))
     held = held_out(log, config.holdout)
-    if not held.any():
-        raise UserError("no user has two events: there is nothing to learn from how views go together")
-    hidden = np.random.default_rng(seed).random(log.n_items) < config.hidden
-    inner = log.keep(~held & ~hidden[log.items])
-    models = _fitted(
-        names, Inputs(log=inner, catalogue=catalogue, views=everything.views, seed=seed, progress=progress)
-    )
-    progress("learning how the parts go together", 0)
-    weights = learn(log, held, inner.counts, models, config, seed=seed)
-    return FusedModel(models=_fitted(names, everything), weights=weights, counts=log.counts)
+    everything = Inputs(log, catalogue, views or {}, seed, progress, config.limits, kept=kept)
+    without = left_out(config.parts, everything, int(held.sum()))
+    names = tuple(name for name in config.parts if name not in without)
+    if not names:
+        raise UserError("no part of the ranker is left: " + "; ".join(f"{n}: {why}" for n, why in without.items()))
+    if held.sum() < config.limits.least:
+        weights = fixed_weights(names)
+    else:
+        hidden = np.random.default_rng(seed).random(log.n_items) < config.hidden
+        rest = log.keep(~held)
+        inner = rest.keep(~hidden[rest.items])
+        models = _fitted([name for name in names if name != "sequence"], replace(everything, log=inner))
+        if "sequence" in names:
+            # Trained on the hidden items too and kept from them, so that it can be gone on with.
+            start = _sequence(replace(everything, log=rest))
+            models["sequence"] = Blind(start, hidden)
+            everything = replace(everything, start=start)
+        progress("learning how the parts go together", 0)
+        weights = learn(log, held, inner.counts, {name: models[name] for name in names}, config, seed=seed)
+    return FusedModel(_fitted(names, everything), weights, log.counts, without)
+
+
+def fixed_weights(names: Sequence[str]) -> Weights:
+    """:data:`.fused_limits.FIXED`, the same for all users and items: where too little is known to learn weights."""
+    p = len(names)
+    plain = np.array([FIXED[name] for name in names])
+    return Weights(tuple(names), plain, np.zeros(p), np.zeros((2, p)), np.zeros(2), (0.0, 1.0), (0.0, 1.0), 0)
 
 
 def held_out(log: Log, most: int) -> NDArray[np.bool_]:
@@ -291,11 +352,15 @@ def learn(
     if len(events) > config.queries:
         events = np.sort(rng.choice(events, config.queries, replace=False))
     users = log.users[events].astype(np.int64)
-    pasts = log.pasts(users, known=events - log.offsets[users])
+    known = events - log.offsets[users]
+    met = log.pasts(users, known=known)
+    # Of some, only the latest are told: as many as leave all orders of magnitude alike, none included.
+    few = np.floor(np.exp(rng.random(len(known)) * np.log1p(known))).astype(np.int64) - 1
+    pasts = log.pasts(users, known=known, most=np.where(rng.random(len(known)) < config.short, few, known))
     users_known = np.log1p(pasts.lengths)
     user_scale, item_scale = _scale(users_known), _scale(np.log1p(counts))
-    compared = _comparisons(pasts, log.items[events].astype(np.int64), models, config, rng)
-    choice = _Choice(
+    compared = _comparisons(pasts, met, log.items[events].astype(np.int64), models, config, rng)
+    choice = Choice(
         compared.features,
         _standard(users_known, user_scale).astype(np.float32),
         _item_gates(counts, item_scale)[compared.rows],
@@ -312,74 +377,21 @@ def on_one_scale(scores: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArra
 
     Not bent (by asinh, say): the scores of most models are nearly logits, which add up as they are.
     """
+    mean, spread = mean_and_spread(scores, seen)
+    z: NDArray[np.float32] = ((scores - mean) / spread).astype(np.float32)
+    return z
+
+
+def mean_and_spread(
+    scores: NDArray[np.floating], seen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(b, 1) each: of what is not ``seen`` in a row; the standard deviation is infinity where all are alike."""
     unseen = ~seen
     number = np.maximum(unseen.sum(axis=1, keepdims=True), 1)
     largest = np.abs(scores).max(axis=1, keepdims=True, initial=0.0)
     mean = np.where(unseen, scores, 0).sum(axis=1, keepdims=True, dtype=np.float64) / number
-    centred = scores - mean
-    spread = np.sqrt(np.where(unseen, centred**2, 0).sum(axis=1, keepdims=True, dtype=np.float64) / number)
-    told_apart = spread > _LEAST_SPREAD * largest
-    z: NDArray[np.float32] = np.divide(centred, spread, out=np.zeros_like(centred), where=told_apart).astype(np.float32)
-    return z
-
-
-class _Choice:
-    """A conditional logit over padded rows of compared items.
-
-    Args:
-        features: (q, c, p) float32. users: (q,) f. items: (q, c, 2) g. stands_for: (q, c) how many items each stands
-            for, 0 where padded.
-        targets: (q,) place of what was chosen. ridge: cost of a squared weight.
-    """
-
-    def __init__(
-        self,
-        features: NDArray[np.float32],
-        users: NDArray[np.float32],
-        items: NDArray[np.float32],
-        stands_for: NDArray[np.float32],
-        targets: NDArray[np.int64],
-        ridge: float,
-    ) -> None:
-        self.features, self.users, self.items = features, users, items
-        self.targets, self.ridge = targets, ridge
-        with np.errstate(divide="ignore"):
-            self.offsets = np.log(stands_for)
-        self.parts = features.shape[2]
-
-    def fit(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        from scipy.optimize import minimize
-
-        p = self.parts
-        start = np.concatenate([np.full(p, 1.0 / p), np.zeros(3 * p + 2)])
-        found = minimize(self.loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
-        return found[:p], found[p : 2 * p], found[2 * p : 4 * p].reshape(2, p), found[4 * p :]
-
-    def loss(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Mean negative log-likelihood with its ridge, and the gradient."""
-        p, x, g = self.parts, self.features, self.items
-        weights = theta.astype(np.float32)
-        by_part = (x @ weights[: 4 * p].reshape(4, p).T) * self._gates()
-        scores = by_part.sum(axis=2) + g @ weights[4 * p :]
-        scores = (scores + self.offsets).astype(np.float64)
-        scores -= scores.max(axis=1, keepdims=True)
-        odds = np.exp(scores)
-        total = odds.sum(axis=1)
-        at = np.arange(len(scores))
-        likelihood = scores[at, self.targets] - np.log(total)
-        rest = odds / total[:, None]
-        rest[at, self.targets] -= 1
-        rest = (rest / len(scores)).astype(np.float32)
-        flat = x.reshape(-1, p)
-        gated = (self._gates() * rest[:, :, None]).reshape(-1, 4)
-        gradient = np.concatenate([(gated.T @ flat).ravel(), rest.ravel() @ g.reshape(-1, 2)]).astype(np.float64)
-        return float(-likelihood.mean() + self.ridge * (theta**2).sum()), gradient + 2 * self.ridge * theta
-
-    def _gates(self) -> NDArray[np.float32]:
-        """(q, c, 4): 1, f and g, by which the parts are multiplied."""
-        shape = self.offsets.shape
-        plain = np.ones(shape, dtype=np.float32)
-        return np.stack([plain, np.broadcast_to(self.users[:, None], shape), *np.moveaxis(self.items, 2, 0)], axis=2)
+    spread = np.sqrt(np.where(unseen, (scores - mean) ** 2, 0).sum(axis=1, keepdims=True, dtype=np.float64) / number)
+    return mean, np.where(spread > _LEAST_SPREAD * largest, spread, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,11 +411,13 @@ class _Compared:
 
 def _comparisons(
     pasts: Pasts,
+    met: Pasts,
     targets: NDArray[np.int64],
     models: Mapping[str, Model],
     config: FusedConfig,
     rng: np.random.Generator,
 ) -> _Compared:
+    """What came next beside what might have: nothing that was ``met`` before, told in the past or not."""
     width = pasts.n_items if pasts.n_items <= config.whole else (len(models) + 3) * config.pool + 1
     shape = (len(pasts), width)
     compared = _Compared(
@@ -414,8 +428,9 @@ def _comparisons(
     )
     for start in range(0, len(pasts), _SCORED):
         part = pasts.part(start, min(start + _SCORED, len(pasts)))
-        seen = part.seen().toarray()
-        values = [on_one_scale(model.score_many(part), seen) for model in models.values()]
+        told = part.seen().toarray()
+        seen = met.part(start, start + len(part)).seen().toarray()
+        values = [on_one_scale(model.score_many(part), told) for model in models.values()]
         for at in range(len(part)):
             query, target = start + at, int(targets[start + at])
             found, stands_for = _put_forward([value[at] for value in values], seen[at], target, config, rng)
@@ -447,18 +462,11 @@ def _put_forward(
     return np.concatenate([forward, drawn]), stands_for
 
 
-def _is_possible(name: str, inputs: Inputs) -> bool:
-    """Whether what a part needs is there: a catalogue with attributes, a view."""
-    if name == "graph":
-        return inputs.catalogue is not None
-    return name not in ("text", "image") or name in inputs.views
-
-
 def _fitted(names: Sequence[str], inputs: Inputs) -> dict[str, Model]:
     return {name: PARTS[name](inputs) for name in names}
 
 
-def _item_gates(counts: NDArray[np.int64], scale: tuple[float, float]) -> NDArray[np.float32]:
+def _item_gates(counts: NDArray[np.integer], scale: tuple[float, float]) -> NDArray[np.float32]:
     """(n_items, 2): g."""
     return np.stack([_standard(np.log1p(counts), scale), counts == 0], axis=1).astype(np.float32)
 

@@ -150,6 +150,11 @@ class GraphModel:
         """(1 - c)^2: chance to make two steps without going back."""
         return (1 - self.restart) ** 2
 
+    @property
+    def rounds(self) -> int:
+        """Double steps of power iteration: what is left out after t of them weighs at most damping^(t + 1)."""
+        return int(np.ceil(np.log(self.tolerance) / np.log(self.damping)))
+
     @cached_property
     def back(self) -> sp.csr_matrix:
         """(h, n_items) csr float32, G: from a user or label to each of its items."""
@@ -172,15 +177,13 @@ class GraphModel:
         Returns:
             (b, n_items) float32, without the discount; each row within ``tolerance`` in the sum of absolute errors.
         """
-        # What is left out after t steps weighs at most damping^(t + 1): the count depends on nobody's past.
-        count = int(np.ceil(np.log(self.tolerance) / np.log(self.damping)))
         forth, back = self.steps.T.tocsr(), self.back.T.tocsr()
         found = np.empty(starts.shape, dtype=np.float32)
         step = max(1, _BATCH // max(sum(self.steps.shape), 1))
         for first in range(0, starts.shape[0], step):
             origin = starts[first : first + step].T.toarray() * np.float32(self.restart)
             now = origin
-            for _ in range(count):
+            for _ in range(self.rounds):
                 now = origin + np.float32(self.damping) * (back @ (forth @ now))
             found[first : first + step] = now.T
         return found

@@ -70,6 +70,19 @@ class History:
         keep = np.array([ref not in refs for ref in self.refs], dtype=np.bool_)
         return self._take(np.flatnonzero(keep))
 
+    def within(self, n_items: int) -> History:
+        """The entries of rows below ``n_items``: what a model knows that was fitted before the others came."""
+        return self._take(np.flatnonzero(self.rows < n_items))
+
+    def chosen(self) -> History:
+        """The entries that were not turned away from."""
+        return self._take(np.flatnonzero(self.behaviour >= 0))
+
+    def refused(self) -> History:
+        """The entries that were turned away from, as if they had been chosen: their signs are turned around."""
+        away = self._take(np.flatnonzero(self.behaviour < 0))
+        return History(away.rows, -away.weights, -away.behaviour, away.ages, away.refs)
+
     def last(self, n: int) -> History:
         """The ``n`` latest entries."""
         return self._take(np.arange(max(0, len(self) - n), len(self)))

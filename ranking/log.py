@@ -111,20 +111,20 @@ class Log:
         )
 
     def pasts(
-        self, users: ArrayLike | None = None, *, known: ArrayLike | None = None, most: int | None = None
+        self, users: ArrayLike | None = None, *, known: ArrayLike | None = None, most: ArrayLike | None = None
     ) -> Pasts:
         """What each of ``users`` (all of them where None, the same one as often as wanted) did.
 
         Args:
             known: how many of each one's interactions are known, the oldest ones; all where None.
-            most: of long pasts only so many of the latest.
+            most: of long pasts only so many of the latest; one number, or one for each of them.
         """
         chosen = np.arange(self.n_users) if users is None else np.asarray(users, dtype=np.int64)
         first = self.offsets[chosen]
         stops = self.offsets[chosen + 1] if known is None else first + np.asarray(known, dtype=np.int64)
         if (stops > self.offsets[chosen + 1]).any():
             raise ValueError("more interactions are known than there are")
-        starts = first if most is None else np.maximum(first, stops - most)
+        starts = first if most is None else np.maximum(first, stops - np.asarray(most, dtype=np.int64))
         lengths = stops - starts
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         at = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)

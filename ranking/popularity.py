@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .base import Contribution, contributions_of
@@ -11,18 +10,13 @@ from .history import History
 from .log import Log, Pasts
 
 
-def item_counts(matrix: sp.csr_matrix) -> NDArray[np.float32]:
-    """(n_items,) users who chose each item, from a (n_users, n_items) matrix."""
-    return np.asarray((matrix != 0).sum(axis=0), dtype=np.float32).ravel()
-
-
 class PopularityRanker:
     """Scores log(1 + users who chose the item), the same for everyone.
 
-    The logarithm leaves the order alone and keeps a blend from being ruled by a few hits.
+    The logarithm leaves the order alone and keeps a sum of scores from being ruled by a few hits.
 
     Args:
-        counts: (n_trained,) from :func:`item_counts`.
+        counts: (n_trained,) users who chose each item.
         n_items: items of the live catalogue, at least n_trained; later items have no count yet.
     """
 

@@ -12,6 +12,7 @@ Above ``sampled_above`` items a corrected sample stands for the softmax: see :fu
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ._sequence_net import Net
 
 _VERSION = 1
+#: Names, in a replay, how long a transformer was trained.
+TRAINED = "seconds of training the transformer"
 #: Pasts scored at a time.
 _SCORED = 64
 
@@ -105,14 +108,18 @@ class SequenceModel:
         config: how it was trained; ``epochs`` is the number it was trained for.
         n_items: items of the catalogue.
         items: (t,) int64 rising, catalogue rows of the items trained on.
+        seconds: its training took, that of the model it was gone on from included.
     """
 
     name = "sequence"
 
-    def __init__(self, config: SequenceConfig, n_items: int, items: NDArray[np.int64], net: Net) -> None:
+    def __init__(
+        self, config: SequenceConfig, n_items: int, items: NDArray[np.int64], net: Net, *, seconds: float = 0.0
+    ) -> None:
         self.config = config
         self.n_items = n_items
         self.items = items
+        self.seconds = seconds
         self._net = net.eval()
         #: (n_items,) code of each row, 0 for those never trained on.
         self._codes = np.zeros(n_items, dtype=np.int64)
@@ -148,11 +155,20 @@ class SequenceModel:
                 padded = np.zeros((len(at), 1 + int(lengths[at].max())), dtype=np.int64)
                 for row, past in enumerate(at):
                     padded[row, 1 : 1 + lengths[past]] = codes[ends[past + 1] - lengths[past] : ends[past + 1]]
-                states = self._net(torch.from_numpy(padded))[torch.arange(len(at)), torch.from_numpy(lengths[at])]
+                states = self._net.final(torch.from_numpy(padded), torch.from_numpy(lengths[at]))
                 found = self._net.scores(states).numpy()
                 scores[at] = found.min(axis=1, keepdims=True)
                 scores[at[:, None], self.items] = found
         return scores
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a replay tells of it."""
+        return {TRAINED: self.seconds}
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The network's tensors by name, as the network holds them now."""
+        return {name: tensor.numpy() for name, tensor in self._net.state_dict().items()}
 
     def save(self, path: Path) -> None:
         """Write the weights to one safetensors file, the settings as JSON in the file's metadata."""
@@ -160,7 +176,12 @@ class SequenceModel:
         from safetensors.torch import save_file
 
         tensors = {name: tensor.contiguous() for name, tensor in self._net.state_dict().items()}
-        settings = {"version": _VERSION, "n_items": self.n_items, "config": asdict(self.config)}
+        settings = {
+            "version": _VERSION,
+            "n_items": self.n_items,
+            "config": asdict(self.config),
+            "seconds": round(self.seconds, 1),
+        }
         save_file(
             tensors | {"trained": torch.from_numpy(self.items)}, path, metadata={"sequence": json.dumps(settings)}
         )
@@ -186,7 +207,7 @@ def load_sequence(path: Path) -> SequenceModel:
         items = tensors.pop("trained").numpy()
         net = _net(len(items), config)
         net.load_state_dict(tensors)
-        return SequenceModel(config, int(settings["n_items"]), items, net)
+        return SequenceModel(config, int(settings["n_items"]), items, net, seconds=float(settings["seconds"]))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: fit the model again") from None
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -195,7 +216,12 @@ def load_sequence(path: Path) -> SequenceModel:
 
 
 def fit_sequence(
-    log: Log, config: SequenceConfig | None = None, *, seed: int = 0, progress: Progress = no_progress
+    log: Log,
+    config: SequenceConfig | None = None,
+    *,
+    seed: int = 0,
+    start: SequenceModel | None = None,
+    progress: Progress = no_progress,
 ) -> SequenceModel:
     """Train on a log.
 
@@ -204,12 +230,20 @@ def fit_sequence(
         config: the network and its training; the defaults when None.
         seed: of the first weights, the order of batches, dropout and samples. The same seed gives the same weights on
             the same machine with the same number of threads.
+        start: a model trained on an earlier state of the log, whose weights are gone on from; items it does not know
+            begin anew. None begins everything anew.
         progress: told of each epoch.
+
+    Raises:
+        ValueError: ``start`` has a network of another shape, or is of another catalogue.
     """
     config = config or SequenceConfig()
     if config.patience is not None:
         config = replace(config, epochs=_best_epochs(log, config, seed, progress))
-    return _train(log, config, seed, progress, None)
+    started = time.perf_counter()
+    model = _train(log, config, seed, progress, None, start)
+    model.seconds = time.perf_counter() - started + (start.seconds if start is not None else 0.0)
+    return model
 
 
 def _net(items: int, config: SequenceConfig) -> Net:
@@ -229,7 +263,14 @@ def _net(items: int, config: SequenceConfig) -> Net:
 _Watch = Callable[[int, SequenceModel], bool]
 
 
-def _train(log: Log, config: SequenceConfig, seed: int, progress: Progress, watch: _Watch | None) -> SequenceModel:
+def _train(
+    log: Log,
+    config: SequenceConfig,
+    seed: int,
+    progress: Progress,
+    watch: _Watch | None,
+    start: SequenceModel | None = None,
+) -> SequenceModel:
     import torch
 
     items = np.flatnonzero(log.counts).astype(np.int64)
@@ -239,6 +280,8 @@ def _train(log: Log, config: SequenceConfig, seed: int, progress: Progress, watc
     rng = np.random.default_rng(seed)
     with _reproducible(seed):
         net, kept = _net(len(items), config), _net(len(items), config)
+        if start is not None:
+            _take_over(net, start, items, log.n_items, config)
         kept.load_state_dict(net.state_dict())
         model = SequenceModel(config, log.n_items, items, kept)
         if len(log) == 0:
@@ -274,6 +317,24 @@ def _train(log: Log, config: SequenceConfig, seed: int, progress: Progress, watc
             if watch is not None and watch(epoch, model):
                 break
     return model
+
+
+def _take_over(net: Net, start: SequenceModel, items: NDArray[np.int64], n_items: int, config: SequenceConfig) -> None:
+    """Give a network that was just made the weights of one trained before; of items those that both know."""
+    import torch
+
+    same = ("width", "layers", "heads", "length")
+    if start.n_items != n_items or any(getattr(start.config, name) != getattr(config, name) for name in same):
+        raise ValueError("the model to go on from is of another catalogue, or its network of another shape")
+    old, new = start._net.state_dict(), net.state_dict()
+    codes = start._codes[items]
+    known = torch.from_numpy(codes > 0)
+    embeddings, constant = new.pop("items.weight"), new.pop("constant")
+    with torch.no_grad():
+        embeddings[0] = old["items.weight"][0]
+        embeddings[1:][known] = old["items.weight"][codes[codes > 0]]
+        constant[known] = old["constant"][codes[codes > 0] - 1]
+    net.load_state_dict({name: old[name] for name in new}, strict=False)
 
 
 def _loss(

@@ -340,8 +340,17 @@ class TransitionsRanker:
 
     def scores(self, history: History) -> NDArray[np.float32]:
         _, positions, signals = self._signals(history)
+        model = self.model
         scores = np.zeros(self.n_items, dtype=np.float32)
-        scores[self.model.items] = product("j,ji->i", signals, self._said(positions, np.arange(len(self.model.items))))
+        if model.dense:
+            scores[model.items] = product("j,ji->i", signals, model.weights[positions])
+            return scores
+        turned = product("j,jr->r", signals, model.weights[positions])
+        own = np.zeros(len(model.items), dtype=np.float32)
+        own[positions] = signals
+        trained = model.follows[positions].T @ signals - product("r,ri->i", turned, model.carried)
+        trained -= (own - product("ir,r->i", model.weights, turned)) * model.strength
+        scores[model.items] = trained / np.float32(model.config.regularization) + np.float32(model.config.past) * own
         return scores
 
     def shares(self, history: History, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -353,6 +362,10 @@ class TransitionsRanker:
         shares[np.ix_(trained, entries)] = (said * signals[:, None]).T
         return shares
 
+    def mass(self, history: History) -> float:
+        """1: scores are sums over the history and not means."""
+        return 1.0
+
     def contributions(self, history: History, row: int) -> list[Contribution]:
         return contributions_of(self, history, row)
 
@@ -360,8 +373,7 @@ class TransitionsRanker:
         """B[of][:, about]: positions among the trained items."""
         model = self.model
         if model.dense:
-            every = len(about) == len(model.items) and bool((about == np.arange(len(about))).all())
-            dense: NDArray[np.float32] = model.weights[of] if every else model.weights[np.ix_(of, about)]
+            dense: NDArray[np.float32] = model.weights[np.ix_(of, about)]
             return dense
         same = of[:, None] == about
         left = model.weights[of]

@@ -41,7 +41,7 @@ def test_recommend(shop_built: Path) -> None:
     cited(found)
     for card in found["cards"]:
         assert card["score"]
-        assert set(card["parts"]) == {"behaviour", "text", "image", "popularity"}
+        assert set(card["parts"]) == {"popularity", "transitions", "ease", "graph", "text", "image"}
     with Recommender.open(shop_built, llm="rules") as recommender:
         knowledge = recommender.knowledge
         seen = {knowledge.catalogue.ids[row] for row in knowledge.interactions.of_user("u1").items}

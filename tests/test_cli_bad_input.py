@@ -122,6 +122,7 @@ def test_data(shop: Path, data: Path, tmp_path: Path, spoil: Callable[[Path], No
         (["build", "--demo", "--write-mapping"], "--data"),
         (["build", "--demo", "--data", "."], "exclude each other"),
         (["build", "--demo", "--seed", "-1"], "--seed"),
+        (["build", "--demo", "--without", "magic"], "no part 'magic' to leave out: it has popularity, transitions"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -226,7 +227,9 @@ def test_another_build_is_running(shop: Path, data: Path) -> None:
         assert "another build is running" in command("build", "--data", data, "-w", shop).complaint
 
 
-@pytest.mark.parametrize("name", ["items.parquet", "manifest.json", "causal.json", "views/text/vectors.npy"])
+@pytest.mark.parametrize(
+    "name", ["items.parquet", "manifest.json", "causal.json", "views/text/vectors.npy", "models/graph.safetensors"]
+)
 @pytest.mark.parametrize("spoil", ["gone", "cut"])
 def test_a_damaged_build(shop: Path, name: str, spoil: str) -> None:
     path = shop / "current" / name

@@ -88,7 +88,14 @@ def test_a_build_again_keeps_what_people_said(shop: Path, data: Path) -> None:
     assert not abandoned.exists()
     events = command("profile", "show", "--user", "kim", "--json", "-w", shop).document["events"]
     assert [event["item"] for event in events] == ["p3", "p4"]
-    assert command("build", "--data", data, "--seed", "8", "-w", shop).code == 0
+    other = command("build", "--data", data, "--seed", "8", "--without", "graph", "--without", "ease", "-w", shop)
+    assert other.code == 0
+    assert "the ranker has no graph part: it was left out of this build" in other.out
+    assert "the ranker has no sequence part: 80 events to learn from, the least is 500" in other.out
+    assert "the ranker's weights are fixed ones" in other.out
+    said = {found["text"] for found in command("doctor", "--llm", "rules", "--json", "-w", shop).document["findings"]}
+    assert "popularity, transitions, text, image; fixed weights" in said
+    assert "the ranker has no ease part: it was left out of this build" in said
     third = (shop / "current").resolve()
     assert {path.name for path in (shop / "builds").iterdir()} == {second.name, third.name}
     assert "p3" not in {

@@ -174,3 +174,17 @@ def test_users_do_not_share_threads(talk: Recommender, model: ScriptedChatModel)
     other = talk.chat("u2", "why the first?")
     assert other.number == 1
     assert not other.cards
+
+
+def test_a_search_that_says_no_more_than_its_filters_is_a_ranking(talk: Recommender, model: ScriptedChatModel) -> None:
+    model.enqueue(
+        calls(("search_items", {"query": "good Acme products", "brand": "Acme"})),
+        calls(("recommend", {"brand": "Acme"})),
+        calls(("search_items", {"query": "Acme desk lamp", "brand": "Acme"})),
+    )
+    searched, ranked, about = (
+        [card.id for card in talk.chat("u1", said, k=8).cards]
+        for said in ("good Acme products", "any Acme for me?", "an Acme desk lamp")
+    )
+    assert searched == ranked
+    assert about != ranked

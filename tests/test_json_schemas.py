@@ -14,6 +14,7 @@ from llm4rec.agent.checks import Examination
 from llm4rec.agent.live import CatalogueChange
 from llm4rec.catalog.workspace import Manifest
 from llm4rec.causal.report import BiasReport
+from llm4rec.evaluation.exporting import Exported
 from llm4rec.evaluation.ope import OpeReport
 from llm4rec.evaluation.results import ReplayResult
 from llm4rec.profiles.store import Receipt
@@ -34,6 +35,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "doctor": Examination,
     "replay": ReplayResult,
     "ope": OpeReport,
+    "export": Exported,
 }
 
 

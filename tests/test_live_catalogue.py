@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from llm4rec.agent.live import change_items, set_availability
 from llm4rec.agent.recommender import Recommender
@@ -37,6 +38,21 @@ def test_an_added_item_is_found_and_ranked(recommender: Recommender, shop: Path,
     assert "k1" in {c.id for c in recommender.recommend("fresh", k=50).cards} | {
         c.id for c in recommender.search("kayak", k=50).cards
     }
+
+
+def test_varied_lists_read_the_vectors_of_live_items(recommender: Recommender, shop: Path, tmp_path: Path) -> None:
+    kits = [{**KAYAK, "id": f"k{n}", "title": f"River kayak {n}"} for n in range(3)]
+    change_items(shop, lines(tmp_path / "new.jsonl", *kits), mode="add")
+    change_items(shop, lines(tmp_path / "old.jsonl", {**KAYAK, "id": "p3"}), mode="update")
+    knowledge = recommender.knowledge
+    assert knowledge.ranker.items is not None
+    view = knowledge.ranker.items.views[0]
+    rows = np.arange(len(knowledge.catalogue))
+    text = knowledge.searcher.views["text"]
+    live = dict(zip(text.live_rows.tolist(), text.live_vectors, strict=True))
+    for row, vector in zip(rows, view[rows], strict=True):
+        assert np.array_equal(vector, live.get(int(row), text.base[row] if row < len(text.base) else None))
+    assert len(recommender.recommend("fresh", k=50, diversity=0.9).cards) == 50
 
 
 def test_an_update_replaces_text_and_facts(recommender: Recommender, shop: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_contributions_sum_to_the_score(size: tuple[int, int, int], dense: bool,
     for row in range(live):
         found = ranker.contributions(history, row)
         assert sum(c.amount for c in found) == pytest.approx(scores[row], abs=1e-5)
-        assert all(c.row != row and c.part == "behaviour" for c in found)
+        assert all(c.row != row and c.part == "ease" for c in found)
         assert all(history.rows[history.refs.index(c.ref)] == c.row for c in found)
 
 

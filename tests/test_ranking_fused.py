@@ -6,22 +6,24 @@ import numpy as np
 import pytest
 from llm4rec.catalog.items import Catalogue, Item
 from llm4rec.errors import UserError
+from llm4rec.ranking._choice import Choice
 from llm4rec.ranking.fused import (
     FusedConfig,
     FusedModel,
     Weights,
-    _Choice,
     _put_forward,
     fit_fused,
     held_out,
+    learn,
     on_one_scale,
 )
+from llm4rec.ranking.fused_limits import Limits
 from llm4rec.ranking.log import Log, Pasts
 from numpy.typing import NDArray
 from scipy.optimize import check_grad
 
 N_ITEMS = 60
-FAST = FusedConfig(parts=("popularity", "transitions", "ease", "graph", "text"))
+FAST = FusedConfig(parts=("popularity", "transitions", "ease", "graph", "text"), limits=Limits(least=1))
 
 
 def catalogue() -> Catalogue:
@@ -75,7 +77,7 @@ def test_one_scale() -> None:
     np.testing.assert_allclose(on_one_scale(scores * 10 - 3, seen), values, rtol=1e-3, atol=1e-4)
 
 
-def choice(weights: NDArray[np.float64], seed: int = 0, queries: int = 3000) -> _Choice:
+def choice(weights: NDArray[np.float64], seed: int = 0, queries: int = 3000) -> Choice:
     """Choices drawn from the very model that is fitted, with gates."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(queries, 12, 2)).astype(np.float32)
@@ -90,7 +92,7 @@ def choice(weights: NDArray[np.float64], seed: int = 0, queries: int = 3000) -> 
         + items @ weights[8:]
     )
     scores = np.where(stands_for > 0, scores + rng.gumbel(size=scores.shape), -np.inf)
-    return _Choice(features, users, items, stands_for, scores.argmax(axis=1), ridge=1e-6)
+    return Choice(features, users, items, stands_for, scores.argmax(axis=1), ridge=1e-6)
 
 
 def test_planted_weights_are_found() -> None:
@@ -201,7 +203,33 @@ def test_a_cold_user_and_a_cold_item_have_scores() -> None:
 
 
 def test_nothing_to_learn_from() -> None:
-    with pytest.raises(UserError, match="no user has two events"):
-        fit_fused(Log.of_lists([[1], [], [2]], 5), config=FAST)
+    assert fit_fused(Log.of_lists([[1], [], [2]], 5), config=FAST).weights.queries == 0
+    with pytest.raises(UserError, match="no part of the ranker is left"):
+        fit_fused(Log.of_lists([[1], [], [2]], 5), config=FusedConfig(parts=("text",)))
     with pytest.raises(ValueError, match="no part"):
         FusedConfig(parts=("magic",))
+
+
+def test_some_pasts_are_cut_short_and_what_was_met_is_never_compared() -> None:
+    log = log_of(4)
+    held = held_out(log, 5)
+    lengths: list[int] = []
+
+    class Watched(Given):
+        def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
+            lengths.extend(pasts.lengths.tolist())
+            return super().score_many(pasts)
+
+    model = {"popularity": Watched("popularity", np.arange(N_ITEMS, dtype=np.float32))}
+    config = FusedConfig(parts=("popularity",), short=1.0)
+    learned = learn(log, held, log.counts, model, config, seed=0)
+    events = np.flatnonzero(held)
+    known = events - log.offsets[log.users[events]]
+    assert (np.array(lengths) <= known).all()
+    assert 0 in lengths
+    assert np.mean(np.array(lengths) < known) > 0.5
+    compared = learn(log, held, log.counts, model, FusedConfig(parts=("popularity",), short=0.0), seed=0)
+    assert lengths[len(events) :] == known.tolist()
+    assert learned.user_scale[0] < compared.user_scale[0]
+    # Cut or not, the same items stand beside what came next: the weights of a part that knows no past differ little.
+    np.testing.assert_allclose(learned.plain, compared.plain, atol=0.1)

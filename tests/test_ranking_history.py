@@ -91,3 +91,13 @@ def test_merging_with_nothing_changes_nothing(log: list[int]) -> None:
         assert merged.rows.tolist() == history.rows.tolist()
         assert merged.ages.tolist() == history.ages.tolist()
         assert merged.refs == history.refs
+
+
+def test_what_was_chosen_and_what_was_turned_away_from() -> None:
+    history = from_events([3, 8, 1], [1.0, -0.5, 0.0], ["a", "b", "c"])
+    assert history.chosen().refs == ("a", "c")
+    refused = history.refused()
+    assert (refused.refs, refused.rows.tolist(), refused.ages.tolist()) == (("b",), [8], [1])
+    assert (refused.weights.tolist(), refused.behaviour.tolist()) == ([0.5], [0.5])
+    assert history.within(8).refs == ("a", "c")
+    assert history.within(8).ages.tolist() == [2, 0]

@@ -75,3 +75,11 @@ def test_ratings_weigh_as_in_a_single_history() -> None:
     )
     assert log.pasts().weights.tolist() == [1.0, -1.0, 1.0]
     assert log.pasts().signals(of="leanings").toarray().tolist() == [[0, 0, 1, 0, 1, 0]]
+
+
+def test_each_past_may_be_cut_to_its_own_length() -> None:
+    log = Log.of_lists([[0, 1, 2, 3], [4, 5], [1, 2]], 6)
+    pasts = log.pasts([0, 0, 1, 2], known=[3, 4, 2, 2], most=[1, 9, 0, 2])
+    assert pasts.lengths.tolist() == [1, 4, 0, 2]
+    assert pasts.rows.tolist() == [2, 0, 1, 2, 3, 1, 2]
+    assert pasts.ages.tolist() == [0, 3, 2, 1, 0, 1, 0]

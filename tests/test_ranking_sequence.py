@@ -320,3 +320,51 @@ def test_settings_outside_their_range_are_refused(wrong: dict[str, Any]) -> None
 def test_pasts_over_another_catalogue_are_refused(fitted: SequenceModel) -> None:
     with pytest.raises(ValueError, match="7 items for a model of 25"):
         fitted.score_many(Log.of_lists([[0]], 7).pasts())
+
+
+def test_training_goes_on_from_an_earlier_state() -> None:
+    log = circle()
+    config = replace(SMALL, epochs=30, rate=5e-3, dropout=0.0)
+    latest = np.zeros(len(log), dtype=np.bool_)
+    latest[log.offsets[1:] - 1] = True
+    before = fit_sequence(log.keep(~latest), config)
+    untouched = before.score_many(log.pasts())
+    gone_on = fit_sequence(log, replace(config, epochs=1), start=before)
+    anew = fit_sequence(log, replace(config, epochs=1))
+    assert np.array_equal(untouched, before.score_many(log.pasts()))
+    # One epoch leaves what was learned before; from nothing it teaches little.
+    near = np.corrcoef(gone_on.score_many(log.pasts()).ravel(), untouched.ravel())[0, 1]
+    far = np.corrcoef(anew.score_many(log.pasts()).ravel(), untouched.ravel())[0, 1]
+    assert near > 0.95
+    assert far < near - 0.2
+
+
+def test_an_item_that_is_new_since_is_learned() -> None:
+    log = random_log(0, 60, 25)
+    met = log.items != 7
+    before = fit_sequence(log.keep(met), SMALL)
+    after = fit_sequence(log, SMALL, start=before)
+    assert 7 not in before.items
+    assert 7 in after.items
+    scores = after.score_many(log.pasts())
+    assert np.isfinite(scores).all()
+    assert (scores[:, 7] > scores.min(axis=1)).any()
+
+
+def test_another_network_cannot_be_gone_on_with() -> None:
+    log = random_log(0, 60, 25)
+    with pytest.raises(ValueError, match="another shape"):
+        fit_sequence(log, replace(SMALL, width=SMALL.width * 2), start=fit_sequence(log, replace(SMALL, epochs=1)))
+
+
+def test_the_final_state_is_that_of_the_whole_network() -> None:
+    import torch
+    from llm4rec.ranking._sequence_net import Net
+
+    torch.manual_seed(0)
+    net = Net(30, width=16, layers=3, heads=4, dropout=0.3, longest=21).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    codes, at = torch.randint(0, 31, (7, 21)), torch.tensor([0, 1, 5, 9, 15, 19, 20])
+    with torch.inference_mode():
+        assert torch.allclose(net.final(codes, at), net(codes)[torch.arange(7), at], atol=1e-4)

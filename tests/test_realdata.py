@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from llm4rec.agent.recommender import Recommender
-from llm4rec.builder import build_workspace
+from llm4rec.builder import BuildOptions, build_workspace
 from llm4rec.catalog.filters import Filter
 from PIL import Image
 
@@ -23,7 +23,8 @@ POSTERS, FOUND = 200, 0.90
 @pytest.fixture(scope="module")
 def films(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommender]:
     root = tmp_path_factory.mktemp("films") / "workspace"
-    build_workspace(realdata / "ml-100k-posters", root)
+    # The transformer would take minutes; tests of its own look at it.
+    build_workspace(realdata / "ml-100k-posters", root, BuildOptions(without=("sequence",)))
     with Recommender.open(root, llm="rules") as opened:
         yield opened
 

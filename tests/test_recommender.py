@@ -27,7 +27,29 @@ def test_recommend_gives_provenance_and_evidence(recommender: Recommender) -> No
         assert card.parts
         assert card.claims
         assert all(claim.evidence and set(claim.evidence) <= evidence for claim in card.claims)
-    assert [c.score for c in found.cards] == sorted((c.score for c in found.cards), reverse=True)
+
+
+def test_the_diversity_dial(recommender: Recommender) -> None:
+    def listed(**dials: float) -> list[str]:
+        return [card.id for card in recommender.recommend("u3", k=10, **dials).cards]
+
+    plain = recommender.recommend("u3", k=10, diversity=0).cards
+    assert [card.score for card in plain] == sorted((card.score for card in plain), reverse=True)
+    assert listed() == listed(diversity=0.4)
+    assert listed(diversity=1)[0] == plain[0].id
+    assert len({tuple(listed(diversity=dial)) for dial in (0, 0.4, 1)}) > 1
+    text = recommender.knowledge.searcher.views["text"].base
+    rows = recommender.knowledge.catalogue.row_of
+
+    def alike(ids: list[str]) -> float:
+        vectors = text[np.array([rows[item] for item in ids])]
+        return float((vectors @ vectors.T)[np.triu_indices(len(ids), 1)].mean())
+
+    assert alike(listed(diversity=1)) < alike(listed(diversity=0))
+    assert listed(calibration=1) != listed(diversity=0, calibration=0)
+    for wrong in ({"diversity": 1.5}, {"calibration": -0.1}):
+        with pytest.raises(UserError, match="must be from 0 to 1"):
+            listed(**wrong)
 
 
 def test_filters_hold(recommender: Recommender) -> None:

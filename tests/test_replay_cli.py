@@ -545,9 +545,12 @@ def test_commands_of_the_page_run(
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     commands = [line.strip() for line in page.splitlines() if line.startswith("    llm4rec ")]
     assert len(commands) >= 8
+    theirs = tmp_path / "theirs.parquet"
+    pl.DataFrame({"user": ["u0"], "item": ["p1"], "rank": [1]}).write_parquet(theirs)
     stand_ins = {
         "ws": shop_built, "coat/train.ascii": matrices[0], "coat/test.ascii": matrices[1], "obd": bandit_logs,
-        "replay-out": tmp_path / "out",
+        "replay-out": tmp_path / "out", "folds": tmp_path / "folds",
+        "pop,ease,lists:theirs.parquet": f"pop,ease,lists:{theirs}",
     }  # fmt: skip
     for line in commands:
         words: list[object] = [stand_ins.get(word, word) for word in shlex.split(line)[1:]]

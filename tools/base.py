@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..catalog.search import Searcher
     from ..catalog.workspace import Build
     from ..causal.report import BiasReport
-    from ..ranking.blend import BlendRanker
+    from ..ranking.fused_ranker import FusedRanker
 
 
 class Arguments(BaseModel):
@@ -46,8 +46,8 @@ class Knowledge:
     catalogue: Catalogue
     interactions: Interactions
     searcher: Searcher
-    ranker: BlendRanker
-    counts: NDArray[np.float32]
+    ranker: FusedRanker
+    counts: NDArray[np.int64]
     bias: BiasReport
     store: ProfileStore
     version: int

@@ -22,7 +22,7 @@ def make() -> Tool:
     )
 
 
-def popularity_percentile(counts: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
+def popularity_percentile(counts: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
     """Mean share of the catalogue that is less popular than each of ``rows``, in [0, 1] (ties count half)."""
     ordered = np.sort(counts)
     below = np.searchsorted(ordered, counts[rows], side="left")

@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from ..catalog.items import Item
 from ..catalog.text import fold, one_line
 from ..ranking.base import Contribution, Ranked
+from ..ranking.graph_ranker import GraphRanker
+from ..ranking.history import from_events
 from .base import TurnContext
 from .results import Claim
+from .taste import history_of
 
 #: Contributions below this share of the largest are not worth a sentence.
 WORTH_TELLING = 0.25
 MOST_CLAIMS = 3
+#: Parts that go by what was chosen, whatever was thought of it.
+_BEHAVIOUR = ("transitions", "ease", "graph")
 
 
 def say_value(value: float | str | tuple[str, ...]) -> str:
@@ -46,7 +51,7 @@ def item_claims(
     if ranked is not None:
         claims.extend(_personal_claims(context, item, ranked))
         if not claims and ranked.parts.get("popularity", 0.0) > 0:
-            claims.append(_popularity_claim(context, item))
+            claims.append(_popularity_claim(context, item, ranked))
     if not claims:
         claims.append(_plain_claim(context, item))
     return tuple(claims[:MOST_CLAIMS])
@@ -103,8 +108,13 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
             words = f"you said you like {one_line(taste.term, 40)}"
             claims.append(Claim(text=words, evidence=(context.cite(contribution.ref, words),)))
             break
-    # Of a part that pulls the item down as a whole, the few records that pull it up are no reason to show it.
-    past = [c for c in ranked.contributions if c.amount > 0 and c.row is not None and ranked.parts.get(c.part, 0.0) > 0]
+    # Of a part that pulls the item down as a whole, the few records that pull it up are no reason to show it; nor is
+    # anything of a part that counts against what it names.
+    past = [
+        c
+        for c in ranked.contributions
+        if c.amount > 0 and c.direct and c.row is not None and ranked.parts.get(c.part, 0.0) > 0
+    ]
     if past:
         first = past[0]
         wanted = _is_liked(context, first)
@@ -120,18 +130,48 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
             f"{first.part} model: {first.amount:+.3f} of the score {ranked.score:+.3f} comes from the first",
         )
         liked = {
-            "behaviour": f"people who chose {names} also chose this",
+            "transitions": f"people who chose {names} chose this soon after",
+            "ease": f"people who chose {names} also chose this",
             "text": f"close in content to {names}, on your record",
             "image": f"its picture is close to that of {names}, on your record",
         }
         disliked = {
-            "behaviour": f"people who chose {names}, which you did not like, seldom choose this",
+            "transitions": f"people who chose {names}, which you did not like, seldom choose this soon after",
+            "ease": f"people who chose {names}, which you did not like, seldom choose this",
             "text": f"far in content from {names}, which you did not like",
             "image": f"its picture is far from that of {names}, which you did not like",
         }
-        words = (liked if wanted else disliked).get(first.part, f"goes with {names}, on your record")
-        claims.append(Claim(text=words, evidence=(*(i for _, i in records), model)))
+        path = _path(context, item, first) if first.part == "graph" else None
+        if path is not None:
+            claims.append(Claim(text=path[0], evidence=(records[0][1], *path[1], model)))
+        else:
+            words = (liked if wanted else disliked).get(first.part, f"goes with {names}, on your record")
+            claims.append(Claim(text=words, evidence=(*(i for _, i in records), model)))
+    elif ranked.parts.get("sequence", 0.0) > 0 and len(history_of(context).chosen()):
+        # The transformer reads the history as a whole: nothing of it is answerable by itself.
+        source = context.cite(
+            f"model:sequence:{item.id}",
+            f"sequence model: {ranked.parts['sequence']:+.3f} of the score {ranked.score:+.3f}",
+        )
+        claims.append(Claim(text="follows from what you chose lately, taken together", evidence=(source,)))
     return claims
+
+
+def _path(context: TurnContext, item: Item, contribution: Contribution) -> tuple[str, tuple[str, ...]] | None:
+    """What leads from one record to an item in the graph, in words, and the further records it rests on."""
+    graph = context.knowledge.ranker.rankers.get("graph")
+    if not isinstance(graph, GraphRanker) or contribution.row is None:
+        return None
+    row = context.knowledge.catalogue.row_of[item.id]
+    found = graph.paths(from_events([contribution.row], [1.0], [contribution.ref]), row, 1)
+    if not found:
+        return None
+    name, path = one_line(context.knowledge.title(context.knowledge.catalogue.ids[contribution.row]), 80), found[0]
+    if path.label is None:
+        return f"{path.people} people chose both {name} and this", ()
+    text = f"{path.relation}: {one_line(path.label, 80)}"
+    sources = tuple(context.cite(source, text) for source in path.evidence[1:])
+    return f"shares {path.relation} {one_line(path.label, 80)} with {name}, on your record", sources
 
 
 def _is_liked(context: TurnContext, contribution: Contribution) -> bool:
@@ -140,7 +180,7 @@ def _is_liked(context: TurnContext, contribution: Contribution) -> bool:
     opinion = context.profile.items.get(context.knowledge.catalogue.ids[contribution.row])
     if opinion is not None and contribution.ref == f"event:{opinion.event_id}":
         return opinion.weight >= 0
-    if contribution.part == "behaviour":
+    if contribution.part in _BEHAVIOUR:
         return True
     logged = context.knowledge.interactions.of_user(context.user)
     value = logged.values[logged.items == contribution.row]
@@ -161,10 +201,12 @@ def _history_record(context: TurnContext, ref: str, row: int) -> tuple[str, str]
     return title, context.cite(ref, f"in your log: {title}{graded}")
 
 
-def _popularity_claim(context: TurnContext, item: Item) -> Claim:
+def _popularity_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim:
     count = int(context.knowledge.counts[context.knowledge.catalogue.row_of[item.id]])
     source = context.cite(f"model:popularity:{item.id}", f"{count} people chose it in the log")
-    return Claim(text=f"widely chosen ({count} people); nothing personal put it here", evidence=(source,))
+    personal = any(amount > 0 for name, amount in ranked.parts.items() if name != "popularity")
+    alone = "" if personal and len(history_of(context)) else "; nothing personal put it here"
+    return Claim(text=f"widely chosen ({count} people){alone}", evidence=(source,))
 
 
 def _plain_claim(context: TurnContext, item: Item) -> Claim:

@@ -96,7 +96,8 @@ def commit(context: TurnContext, *, source: Source = "said", **content: Any) -> 
     Raises:
         ToolError: the content does not fit an event.
     """
-    place = f"{thread_id(context.user, context.thread)}@{int(context.started * 1000):x}"
+    # In microseconds: two clicks can fall into one millisecond, and each is an event of its own.
+    place = f"{thread_id(context.user, context.thread)}@{int(context.started * 1_000_000):x}"
     try:
         event = Event(
             id=event_id(place, context.number, context.call),

@@ -56,6 +56,10 @@ _KIND_WORDS = """
 _FILLER = frozenset(_FILLER_WORDS.split())
 _EMPTY = _FILLER.union(_OPINION_WORDS.split())
 _EMPTY_IN_TASTES = _EMPTY.union(_KIND_WORDS.split())
+#: Beside a label these say no more than it does ("a good comedy").
+_EMPTY_BESIDE_LABELS = frozenset(
+    piece for word in (*_EMPTY_IN_TASTES, *["good", "great", "nice", "best", "decent"]) for piece in fold(word).split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +300,22 @@ def labels_said(labels: Iterable[str], message: str) -> dict[str, str]:
                 found[label] = form
                 break
     return found
+
+
+def said_beyond(text: str, labels: Iterable[str], *, numbers: bool) -> tuple[str, ...]:
+    """The folded words of a search that its filters do not say already, without those that say nothing.
+
+    Args:
+        text: what is searched for.
+        labels: filtered by, wanted or refused.
+        numbers: a number is filtered by too, so that numbers and the words that bound them are said already.
+    """
+    left = f" {fold(wording.without_bounds(text) if numbers else text)} "
+    for label in labels:
+        for form in _forms(fold(label)):
+            left = left.replace(f" {form} ", "  ")
+    words = (word for word in left.split() if word not in _EMPTY_BESIDE_LABELS)
+    return tuple(word for word in words if not (numbers and wording.bounds_only([word])))
 
 
 def wanted_and_refused(found: Mapping[str, str], mentions: Mentions) -> tuple[set[str], set[str]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..catalog.text import one_line
+from ..ranking.diversity import DiversityConfig
 from .base import Arguments, Tool, TurnContext
 from .claims import item_claims
 from .facets import Facets, arguments_with_facets, resolve
@@ -40,12 +41,23 @@ def recommend(context: TurnContext, facets: Facets, call: Arguments) -> str:
     return f"{len(cards)} ranked: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
 
 
-def rank_cards(context: TurnContext, keep: NDArray[np.bool_], *, cited: Sequence[str] = ()) -> list[Card]:
-    """The best of the rows in ``keep``; what the user knows, and what is unavailable, is left out."""
+def rank_cards(
+    context: TurnContext,
+    keep: NDArray[np.bool_],
+    *,
+    cited: Sequence[str] = (),
+    dials: DiversityConfig | None = None,
+) -> list[Card]:
+    """The best of the rows in ``keep``; what the user knows, and what is unavailable, is left out.
+
+    Args:
+        dials: how varied the list is; None: as the ranker has them.
+    """
     knowledge = context.knowledge
+    dials = dials or knowledge.ranker.dials()
     tastes = tastes_of(context)
     allowed = keep & ~hidden_rows(context, tastes) & knowledge.catalogue.available
-    ranking = ranked_for(context, allowed, context.k, tastes=tastes)
+    ranking = ranked_for(context, allowed, context.k, tastes=tastes, dials=dials)
     cards = []
     for ordinal, ranked in enumerate(ranking, start=1):
         item = knowledge.catalogue.item(ranked.row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from .base import Arguments, Tool, TurnContext
 from .claims import item_claims
 from .facets import Facets, arguments_with_facets, resolve
 from .linker import Ambiguous
+from .mentions import said_beyond
+from .rank import rank_cards
 from .results import Card
 from .target import item_row
 from .taste import hidden_rows, history_of, ranked_for, seen_rows, tastes_of
@@ -60,14 +62,30 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
         text, like = " ".join(filter(None, (text, like))), None
     if text is None and not like and context.image is None:
         text = " ".join(asked.words) or context.message
-    cards = search_cards(
-        context, text=text, like=(like,) if like else (), keep=asked.rows, cited=asked.cited, personal=True
-    )
+    if asked.words and not like and context.image is None and not _is_beyond(text or "", facets, given):
+        cards = rank_cards(context, asked.rows, cited=asked.cited)
+    else:
+        cards = search_cards(
+            context, text=text, like=(like,) if like else (), keep=asked.rows, cited=asked.cited, personal=True
+        )
     _say_known_picture(context)
     context.fill(cards, query=text or (f"like {like}" if like else None), cited=asked.cited)
     if not cards:
         return "nothing found: loosen the filters" if asked.words else "nothing found"
     return f"{len(cards)} found: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
+
+
+def _is_beyond(text: str, facets: Facets, given: Mapping[str, object]) -> bool:
+    """Whether the words ask for more than the filters do ("comedy" beside the filter Comedy does not).
+
+    Where they do not, likeness to them says nothing: all that is left meets them, and the person's ranking decides.
+    """
+    labels = [
+        str(given[name]) for spec in facets.choices for name in (spec.name, f"not_{spec.name}") if given.get(name)
+    ]
+    names = [str(given[name]) for name in ("named", "not_named") if given.get(name)]
+    numbers = any(given.get(f"{spec.name}_{end}") is not None for spec in facets.numbers for end in ("min", "max"))
+    return bool(said_beyond(text, [*labels, *names], numbers=numbers))
 
 
 def _is_known(context: TurnContext, like: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ranking.base import Ranked
-from ..ranking.content import ContentRanker
+from ..ranking.diversity import DiversityConfig
 from ..ranking.history import History, from_events, from_log, merge
 from ..ranking.tastes import Taste, TasteMatches, match_tastes
 from .base import TurnContext
@@ -37,9 +37,9 @@ def tastes_of(context: TurnContext) -> TasteMatches | None:
         return None
     knowledge = context.knowledge
     stated = [Taste(t.attribute, t.term, t.polarity, f"event:{t.event_id}") for t in context.profile.tastes]
-    views = (ranker for ranker in knowledge.ranker.content if isinstance(ranker, ContentRanker))
-    text = next((view for view in views if view.name == "text"), None)
-    return match_tastes(knowledge.catalogue, stated, text, knowledge.searcher.text_encoder.encode)
+    return match_tastes(
+        knowledge.catalogue, stated, knowledge.ranker.views.get("text"), knowledge.searcher.text_encoder.encode
+    )
 
 
 def hidden_rows(context: TurnContext, tastes: TasteMatches | None) -> NDArray[np.bool_]:
@@ -68,7 +68,20 @@ def seen_rows(context: TurnContext) -> NDArray[np.bool_]:
 
 
 def ranked_for(
-    context: TurnContext, mask: NDArray[np.bool_], k: int, *, tastes: TasteMatches | None, repeats: bool = False
+    context: TurnContext,
+    mask: NDArray[np.bool_],
+    k: int,
+    *,
+    tastes: TasteMatches | None,
+    repeats: bool = False,
+    dials: DiversityConfig | None = None,
 ) -> list[Ranked]:
-    """The best of the rows in ``mask`` for this user; ``repeats`` lets known items in (to explain one)."""
-    return context.knowledge.ranker.recommend(history_of(context), k=k, mask=mask, tastes=tastes, repeats=repeats)
+    """The best of the rows in ``mask`` for this user.
+
+    Args:
+        repeats: lets known items in (to explain one).
+        dials: for a varied list; None: in the order of the scores.
+    """
+    return context.knowledge.ranker.recommend(
+        history_of(context), k=k, mask=mask, tastes=tastes, repeats=repeats, dials=dials
+    )

@@ -17,8 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-#: How much of the past is mixed into the list's labels, so that a label the list lacks costs a finite amount.
-SMOOTHING = 0.01
+from ...ranking.labels import SMOOTHING, divergence, label_shares, mean_shares
 
 #: The figures of :func:`system_figures`, in their order.
 SYSTEM = ("coverage", "gini")
@@ -167,27 +166,16 @@ def calibration(
     Raises:
         ValueError: a negative label, a smoothing that is not in (0, 1).
     """
-    if not 0 < smoothing < 1:
-        raise ValueError(f"a smoothing of {smoothing}: it must be above 0 and below 1")
-    weights = sp.csr_matrix(labels, dtype=np.float64)
-    if weights.nnz and weights.data.min() < 0:
-        raise ValueError("a label of an item is negative")
-    sums = np.asarray(weights.sum(axis=1)).ravel()
-    labelled = sums > 0
-    shares = sp.diags(np.divide(1.0, sums, out=np.zeros(len(sums)), where=labelled)) @ weights
-
+    shares, labelled = label_shares(labels)
     values = np.full(len(lists), np.nan)
     shown = lists >= 0
     used = shown & labelled[lists]
-    for part in _parts(len(lists), max(1, weights.shape[1])):
+    for part in _parts(len(lists), max(1, shares.shape[1])):
         first, last = int(offsets[part.start]), int(offsets[part.stop])
-        of_past = _label_mean(offsets[part.start : part.stop + 1] - first, rows[first:last], shares, labelled)
+        of_past = mean_shares(offsets[part.start : part.stop + 1] - first, rows[first:last], shares, labelled)
         lengths = shown[part].sum(axis=1)
-        of_list = _label_mean(np.concatenate([[0], np.cumsum(lengths)]), lists[part][shown[part]], shares, labelled)
-        mixed = (1 - smoothing) * of_list + smoothing * of_past
-        ratio = np.divide(of_past, mixed, out=np.ones_like(mixed), where=of_past > 0)
-        # The sum is never below 0, but for rounding.
-        values[part] = np.maximum((of_past * np.log(ratio)).sum(axis=1), 0.0)
+        of_list = mean_shares(np.concatenate([[0], np.cumsum(lengths)]), lists[part][shown[part]], shares, labelled)
+        values[part] = divergence(of_past, of_list, smoothing)
     return Measured(values, (shown & ~used).sum(axis=1))
 
 
@@ -241,18 +229,6 @@ def system_figures(
         return np.array([covered, unequal])
 
     return figures
-
-
-def _label_mean(
-    offsets: NDArray[np.int64], rows: NDArray[np.int64], shares: sp.csr_matrix, labelled: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """(b, n_labels): the mean of the label distributions of each group's items that have one; NaN where none has."""
-    groups = sp.csr_matrix((np.ones(len(rows)), rows, offsets), shape=(len(offsets) - 1, len(labelled)))
-    many = groups @ labelled.astype(np.float64)
-    sums = (groups @ shares).toarray()
-    means: NDArray[np.float64] = np.full(sums.shape, np.nan)
-    np.divide(sums, many[:, None], out=means, where=many[:, None] > 0)
-    return means
 
 
 def _list_mean(lists: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

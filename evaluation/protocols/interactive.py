@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...ranking.base import Model
 from ...ranking.log import Log, Pasts
-from ..folds import NOTHING, Fold, best, unfit
+from ..folds import NOTHING, Fold, unfit
+from ..reranking import ranked
 from .holding import from_the_end, hold_out, order_notes
 
 T = TypeVar("T", bound=np.generic)
@@ -139,7 +140,7 @@ def _play_part(
     for round_ in range(accepted.shape[1]):
         scores = model.score_many(pasts)
         failed[:count] |= unfit(scores, allowed)
-        lists = best(scores, allowed, k, part.order)
+        lists = ranked(model, scores, pasts, allowed, k, part.order)
         query, place = np.nonzero(lists != NOTHING)
         allowed[query, lists[query, place]] = False
         listed = np.zeros_like(allowed)

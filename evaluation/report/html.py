@@ -37,6 +37,7 @@ from .table import (
     spaces_of,
     versus_table,
 )
+from .turns import turns_table
 
 _PROTOCOLS = {
     "loo": "leave one out",
@@ -72,6 +73,7 @@ def replay_page(result: ReplayResult) -> str:
         ("rounds", "Round by round", _rounds(result, order)),
         ("folds", "By fold", _by_fold(result, order)),
         ("compared", f"Against {result.baseline}", _compared(result)),
+        ("turns", "Turns of the conversation", _turns(result)),
         ("cost", "Time and memory", joined(table_of(costs_table(result)))),
         ("data", "What was measured, and how", _method(result)),
         ("all", "Every metric", _everything(result)),
@@ -320,6 +322,11 @@ def _compared(result: ReplayResult) -> Markup | None:
             class_="note"),
         tag("details", tag("summary", "All comparisons, at every list length"), table_of(every)),
     )  # fmt: skip
+
+
+def _turns(result: ReplayResult) -> Markup | None:
+    table = turns_table(result)
+    return None if table is None else joined(table_of(table))
 
 
 def _method(result: ReplayResult) -> Markup:

@@ -418,6 +418,7 @@ def figures_table(result: ReplayResult) -> Table | None:
     rows = tuple(
         (Cell(one.name), Cell(name), Cell(f"{value:,.4g}"))
         for one in result.policies
+        if "turns" not in one.figures  # those have a table of their own
         for name, value in one.figures.items()
     )
     if not rows:
