@@ -98,7 +98,8 @@ class Engine:
         path: a GGUF file.
         n_ctx: tokens of one slot; never more than the model was trained on.
         threads: for llama.cpp.
-        extra_buffers: repacked weights (see :mod:`llm4rec.agent.probe`); None leaves llama.cpp's default.
+        extra_buffers: repacked weights. Faster, and a crash on some processors: only where :mod:`llm4rec.agent.probe`
+            found that they work. None leaves llama.cpp's default, for a library that has no such switch.
         slots: prompts kept side by side. Each takes the memory of ``n_ctx`` tokens.
         adapter: a LoRA adapter in GGUF, applied to the model.
 
@@ -112,7 +113,7 @@ class Engine:
         *,
         n_ctx: int = 4096,
         threads: int = 2,
-        extra_buffers: bool | None = None,
+        extra_buffers: bool | None = False,
         slots: int = 2,
         adapter: Path | None = None,
     ) -> None:
@@ -158,14 +159,13 @@ class Engine:
 
     def _model_params(self, extra_buffers: bool | None) -> Any:
         params = self._lib.llama_model_default_params()
-        if extra_buffers is not None:
-            # A ctypes structure takes any attribute without a word: make sure that this one is a field of it.
-            if "use_extra_bufts" not in {name for name, *_ in type(params)._fields_}:
-                raise UserError(
-                    "this llama-cpp-python has no use_extra_bufts: install llama-cpp-python 0.3.16 or newer"
-                )
-            params.use_extra_bufts = extra_buffers
-            assert params.use_extra_bufts is extra_buffers
+        if extra_buffers is None:
+            return params
+        # A ctypes structure takes any attribute without a word: make sure that this one is a field of it.
+        if "use_extra_bufts" not in {name for name, *_ in type(params)._fields_}:
+            raise UserError("this llama-cpp-python has no use_extra_bufts: install llama-cpp-python 0.3.16 or newer")
+        params.use_extra_bufts = extra_buffers
+        assert params.use_extra_bufts is extra_buffers
         return params
 
     def _adapt(self, adapter: Path) -> None:

@@ -120,15 +120,12 @@ def test_broken_characters_are_never_written(engine: Engine, monkeypatch: pytest
 
 
 def test_repacked_weights_are_off_when_they_are_to_be_off(tiny_file: Path) -> None:
-    plain = Engine(tiny_file, n_ctx=128, slots=1, extra_buffers=False)
-    assert not [line for line in plain.load_log if "REPACK" in line or "AMX" in line]
-    plain.close()
-    usual = Engine(tiny_file, n_ctx=128, slots=1)
-    fast = Engine(tiny_file, n_ctx=128, slots=1, extra_buffers=True)
-    repacked = [[line for line in e.load_log if "REPACK model" in line] for e in (usual, fast)]
-    assert bool(repacked[0]) == bool(repacked[1])
-    usual.close()
-    fast.close()
+    for options in ({"extra_buffers": False}, {}):
+        plain = Engine(tiny_file, n_ctx=128, slots=1, **options)
+        assert not [line for line in plain.load_log if "REPACK" in line or "AMX" in line]
+        plain.close()
+    # Loaded and never evaluated, which crashes where the processor has AMX.
+    Engine(tiny_file, n_ctx=128, slots=1, extra_buffers=True).close()
 
 
 def test_a_closed_model_says_so(tiny_file: Path, cache: Path) -> None:
