@@ -47,7 +47,7 @@ def test_it_gives_what_the_network_gives(size: tuple[int, int], order: list[int]
     scores = SequenceRanker.of(model, ITEMS + 2).scores(history)
     known = model.score_many(Pasts.of([history.within(ITEMS)], ITEMS))[0]
     np.testing.assert_allclose(scores[:ITEMS], known, rtol=1e-4, atol=1e-4)
-    assert known.std() > 0.1
+    assert known.std() > 0.02
     # Never trained on: the lowest score.
     assert scores[7] == scores[ITEMS] == scores[ITEMS + 1] == scores.min()
 
