@@ -1,14 +1,14 @@
 """Compares the rankers on real logs with ``llm4rec replay``: full ranking, 95 % intervals, paired differences.
 
     python benchmarks/bench_replay.py [DATA] [--sets ml-100k-posters amazon-office yelp]
-                                [--parts main ablation cold speed] [--seeds 5] [--lists FILE ...]
+                                [--parts main ablation cold agent speed] [--seeds 5] [--lists FILE ...]
                                 [--workspace FOLDER] [--out FOLDER] [--workers N]
 
-DATA (or LLM4REC_DATA) holds the sets' folders. Four parts, each a table of its own: ``main`` compares the policies
+DATA (or LLM4REC_DATA) holds the sets' folders. Five parts, each a table of its own: ``main`` compares the policies
 under leave-one-out; ``ablation`` the fused model with and without each of its parts; ``cold`` hides all interactions of
-a tenth of the items and ranks those; ``speed`` times what needs no transformer from start to report. The transformer
-takes minutes a seed, and is trained once for all who share it. ``--lists`` takes what other programs listed for the
-same split (benchmarks/peers). With ``--out`` the replays are kept there, and what an
+a tenth of the items and ranks those; ``agent`` asks the whole conversation; ``speed`` times what needs no transformer
+from start to report. The transformer takes minutes a seed, and is trained once for all who share it. ``--lists`` takes
+what other programs listed for the same split (benchmarks/peers). With ``--out`` the replays are kept there, and what an
 earlier run finished is used again.
 """
 
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,51 @@ def speed(asked: Asked) -> None:
     write(f"speed-{asked.name}", rows, notes_of(found), {"seeds": 1})
 
 
-PARTS: dict[str, Callable[[Asked], None]] = {"main": main_table, "ablation": ablation, "cold": cold, "speed": speed}
+def agent(asked: Asked) -> None:
+    """The whole conversation, a turn a user, beside the ranker: asked for anything, and for a genre and a decade."""
+    rows, notes = [], []
+    for kind, oracles in (("bare", ""), ("genre-decade", ",fused-filtered,fused-filtered@diverse=0.4")):
+        options = ("--requests", kind, "--seeds", "1", "-k", "10", "--baseline", "fused")
+        policies = f"agent,fused,fused@diverse=0.4{oracles}"
+        found = replayed(replace(asked, workers=1), "agent", policies, *options)
+        versus = _versus(found, "ndcg@10", "ratio")
+        notes = notes_of(found)
+        rows += [
+            {
+                **_named(asked, policy),
+                "request": kind,
+                **{name: told(policy["metrics"].get(name)) for name in ("ndcg@10", "hr@10")},
+                "NDCG@10 over fused": versus.get(policy["name"], ""),
+                **_turns(policy["figures"]),
+            }
+            for policy in _done(found)
+        ]
+    write(f"agent-{asked.name}", rows, notes, {"seeds": 1})
+
+
+def _turns(figures: dict[str, float]) -> Row:
+    """What the turns of a conversation cost; nothing for policies that give scores."""
+    if "turns" not in figures:
+        return {}
+    return {
+        "turns": round(figures["turns"]),
+        "failed": round(figures["turns_failed"]),
+        "LLM asked": f"{figures['llm_asked']:.1%}",
+        "prompt tokens a turn": round(figures.get("prompt_tokens_per_turn", 0), 1),
+        "generated": round(figures.get("generated_tokens_per_turn", 0), 1),
+        "tool calls a turn": round(figures["tool_calls_per_turn"], 2),
+        "turn s, median": round(figures["seconds_p50"], 3),
+        "turn s, 95 %": round(figures["seconds_p95"], 3),
+    }
+
+
+PARTS: dict[str, Callable[[Asked], None]] = {
+    "main": main_table,
+    "ablation": ablation,
+    "cold": cold,
+    "agent": agent,
+    "speed": speed,
+}
 
 
 def told(estimate: dict[str, Any] | None) -> str:
