@@ -304,27 +304,29 @@ def _pooled(shared: _Shared, jobs: Sequence[_Job], workers: int, tick: Callable[
 
     ``tick`` is called all the while: it may raise to stop the run (Ctrl-C), which ends the workers at once.
     """
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start, initargs=(shared,)
-    )
-    try:
-        with _ctrl_c_later():
-            waiting: dict[Future[CellRecord], _Job] = {pool.submit(_work, job): job for job in jobs}
-        while waiting:
-            tick()
-            for future in wait(waiting, timeout=_TICK, return_when=FIRST_COMPLETED).done:
-                job = waiting.pop(future)
-                try:
-                    cell = future.result()
-                except BrokenProcessPool:
-                    return
-                yield job, cell
-    except BaseException:  # Ctrl-C too must leave no worker behind
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with _ctrl_c_between_steps() as step:
+        pool = ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start, initargs=(shared,)
+        )
+        try:
+            with _ctrl_c_later():
+                waiting: dict[Future[CellRecord], _Job] = {pool.submit(_work, job): job for job in jobs}
+            while waiting:
+                step()
+                tick()
+                for future in wait(waiting, timeout=_TICK, return_when=FIRST_COMPLETED).done:
+                    job = waiting.pop(future)
+                    try:
+                        cell = future.result()
+                    except BrokenProcessPool:
+                        return
+                    yield job, cell
+        except BaseException:  # Ctrl-C too must leave no worker behind
+            for process in list((getattr(pool, "_processes", None) or {}).values()):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _died(shared: _Shared, job: _Job) -> CellRecord:
@@ -340,6 +342,32 @@ def _died(shared: _Shared, job: _Job) -> CellRecord:
         error="the worker process died, with no word why: killed for memory, or a fault in a library",
         queries=len(fold),
     )
+
+
+@contextmanager
+def _ctrl_c_between_steps() -> Iterator[Callable[[], None]]:
+    """Ctrl-C raises where the function that this yields is called, and nowhere else.
+
+    Anywhere else it could leave the lock of a future taken: the pool's own thread would wait for it, and the end of the
+    program for that thread, for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    pressed = threading.Event()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+
+    def step() -> None:
+        if pressed.is_set():
+            pressed.clear()
+            raise KeyboardInterrupt
+
+    try:
+        yield step
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pressed.is_set():  # after the last step: whoever listens now is to hear of it
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

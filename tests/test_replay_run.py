@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from llm4rec.catalog.items import Catalogue, Item
 from llm4rec.catalog.readers import read
 from llm4rec.errors import UserError
 from llm4rec.evaluation import cells as cells_module
+from llm4rec.evaluation import run as run_module
 from llm4rec.evaluation.cells import batch_size, cell_key, read_lists
 from llm4rec.evaluation.folds import NOTHING, Fold, hits, topk
 from llm4rec.evaluation.metrics import accuracy
@@ -522,3 +524,17 @@ def test_cells_are_plain_tables(tmp_path: Path) -> None:
     assert frame.columns == ["user", "unfit", "items", "hits", "accepted", "shown"]
     assert frame.height == len(FOLD)
     assert frame["items"].dtype == pl.List(pl.Int32)
+
+
+def test_ctrl_c_is_heard_between_steps_and_not_within() -> None:
+    """Within one it could leave a lock of the pool's futures taken, for which the pool's thread would wait for ever."""
+    before = signal.getsignal(signal.SIGINT)
+    with run_module._ctrl_c_between_steps() as step:
+        step()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            step()
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt), run_module._ctrl_c_between_steps():
+        signal.raise_signal(signal.SIGINT)  # no step comes any more: told to whoever listens next
+    assert signal.getsignal(signal.SIGINT) is before
