@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 
 from ..errors import TurnError, UserError
+from ..graphs.encoding import decode_plan
 from .grammar import ToolSchema, plan_grammar
 from .runner import Finished, Job, too_late
 
@@ -58,7 +58,7 @@ def calls_of(job: Job, end: Finished) -> list[dict[str, Any]]:
         raise TurnError(f"the plan was cut off {why.get(end.reason, 'by a cancellation')}")
     return [
         {"name": c["name"], "args": c["arguments"], "id": f"call_{uuid.uuid4().hex}", "type": "tool_call"}
-        for c in json.loads(end.text)
+        for c in decode_plan(end.text)
     ]
 
 

@@ -16,9 +16,10 @@ WIDEST = 9
 FINEST = 6
 #: Characters are named by what they are, not by what they are not: where a token ends inside a character, llama.cpp
 #: takes a negated class to exclude every character that begins like an excluded one (all of Thai, for a control).
-_CHARACTER = r'[ !#-\[\]-~\u00A0-\U0010FFFF] | "\\" ["\\]'
+#: Surrogates are left out: their first two bytes may come, and then no third that makes a character.
+_CHARACTER = r'[ !#-\[\]-~\u00A0-\uD7FF\uE000-\U0010FFFF] | "\\" ["\\]'
 #: The same, and not a space: a string must not begin with one.
-_FIRST_CHARACTER = r'[!#-\[\]-~\u00A0-\U0010FFFF] | "\\" ["\\]'
+_FIRST_CHARACTER = r'[!#-\[\]-~\u00A0-\uD7FF\uE000-\U0010FFFF] | "\\" ["\\]'
 
 
 class GrammarError(Llm4RecError, ValueError):
@@ -107,7 +108,7 @@ def string(rules: Rules, least: int, most: int) -> str:
 
 def text(most: int) -> str:
     """A plain reply of 1 to ``most`` characters: no leading space or ``[``, no controls but the line feed."""
-    return rf"[!-Z\\-~\u00A0-\U0010FFFF] [\n -~\u00A0-\U0010FFFF]{{0,{max(most - 1, 0)}}}"
+    return rf"[!-Z\\-~\u00A0-\uD7FF\uE000-\U0010FFFF] [\n -~\u00A0-\uD7FF\uE000-\U0010FFFF]{{0,{max(most - 1, 0)}}}"
 
 
 def sequence(opening: str, entry: str, closing: str, least: int, most: int) -> str:

@@ -1,4 +1,4 @@
-"""The header of a GGUF file, read without llama.cpp: enough to say what it is and to refuse what it is not."""
+"""The header of a GGUF file, read without llama.cpp: what it is, what it is not, and where its tensors lie."""
 
 from __future__ import annotations
 
@@ -19,8 +19,27 @@ _FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
-#: More entries than any honest header holds.
+#: More entries, and more tensors, than any honest header holds.
 _MOST_ENTRIES = 100_000
+#: Tensors have at most so many axes (``GGML_MAX_DIMS``).
+_MOST_AXES = 4
+#: Where nothing else is said, tensors begin at a multiple of so many bytes.
+_ALIGNMENT = 32
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor lies in its file.
+
+    Attributes:
+        shape: as numpy has it: a matrix is (outputs, inputs).
+        kind: number of its type in ``enum ggml_type``.
+        offset: of its first byte, from the beginning of the file.
+    """
+
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -28,8 +47,12 @@ class Header:
     """What a GGUF file says of itself. Lists (the vocabulary) are skipped."""
 
     version: int
-    tensors: int
     values: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> str:
+        return str(self.values.get("general.architecture", "unknown"))
 
     @property
     def quantization(self) -> str:
@@ -83,6 +106,8 @@ class _Reader:
         tensors, entries = self._number("<Q"), self._number("<Q")
         if entries > _MOST_ENTRIES:
             raise _Broken(f"is a broken GGUF file ({entries} header entries)")
+        if tensors > _MOST_ENTRIES:
+            raise _Broken(f"is a broken GGUF file ({tensors} tensors)")
         values: dict[str, Any] = {}
         for _ in range(entries):
             key = self._string()
@@ -91,7 +116,20 @@ class _Reader:
                 self._skip_array()
             else:
                 values[key] = self._string() if kind == _STRING else self._number(self._format(kind))
-        return Header(version, tensors, values)
+        return Header(version, values, self._tensors(tensors, values.get("general.alignment", _ALIGNMENT)))
+
+    def _tensors(self, count: int, alignment: Any) -> dict[str, Tensor]:
+        if not isinstance(alignment, int) or alignment < 1:
+            raise _Broken(f"is a broken GGUF file (alignment {alignment})")
+        found = []
+        for _ in range(count):
+            name, axes = self._string(), self._number("<I")
+            if axes > _MOST_AXES:
+                raise _Broken(f"is a broken GGUF file (a tensor of {axes} axes)")
+            shape = tuple(self._number("<Q") for _ in range(axes))[::-1]
+            found.append((name, shape, self._number("<I"), self._number("<Q")))
+        start = -(-self._at // alignment) * alignment
+        return {name: Tensor(shape, kind, start + offset) for name, shape, kind, offset in found}
 
     def _format(self, kind: int) -> str:
         if kind not in _SCALARS:

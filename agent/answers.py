@@ -32,6 +32,7 @@ def turn_of(desk: TurnContext, state: Mapping[str, Any], *, planner: str) -> Tur
         notices=tuple(desk.notices),
         planner=planner,
         model_calls=desk.model_calls,
+        writing=desk.writing,
         simulated=desk.knowledge.build.manifest.simulated,
         seconds=desk.seconds,
     )

@@ -53,7 +53,7 @@ class Examination(Versioned):
         return all(finding.level != "bad" for finding in self.findings)
 
 
-def examine(root: Path, llm: str | None) -> Examination:
+def examine(root: Path, llm: str | None, adapter: Path | None = None) -> Examination:
     """Look at everything; whatever is broken becomes a finding, not an error."""
     findings = [
         Finding(
@@ -65,7 +65,7 @@ def examine(root: Path, llm: str | None) -> Examination:
     ]
     for name, look in (
         ("packages", _packages),
-        ("language model", lambda: _language_model(llm)),
+        ("language model", lambda: _language_model(llm, adapter)),
         ("encoders", _encoders),
         ("workspace", lambda: _workspace(root)),
     ):
@@ -94,22 +94,14 @@ def _packages() -> Iterator[Finding]:
     yield Finding(level="ok", what="packages", text=", ".join(versions))
 
 
-def _language_model(llm: str | None) -> Iterator[Finding]:
-    from .probe import probe
-    from .weights import describe, resolve
+def _language_model(llm: str | None, adapter: Path | None) -> Iterator[Finding]:
+    from .llm import describe_llm
 
     if llm == "rules":
         yield Finding(level="note", what="language model", text="none: the rule-based planner is asked for")
         return
-    source = resolve(llm)
-    shown = "; ".join(f"{name}: {value}" for name, value in describe(source).items())
-    yield Finding(level="ok", what="language model", text=shown)
-    if source.path is not None:
-        verdict = probe(source.path)
-        buffers = "on" if verdict.extra_buffers else "off: the processor's fast path crashes with this model"
-        yield Finding(
-            level="ok" if verdict.extra_buffers else "note", what="llama.cpp", text=f"repacked weight buffers {buffers}"
-        )
+    for level, text in describe_llm(llm, adapter=adapter):
+        yield Finding(level=level, what="language model", text=text)
 
 
 def _encoders() -> Iterator[Finding]:

@@ -201,6 +201,10 @@ class Engine:
         token = self._lib.llama_vocab_bos(self._vocab)
         return self._text(token) if token >= 0 else ""
 
+    def ends_answer(self, token: int) -> bool:
+        """Whether the model ends what it says with this token."""
+        return token in self._words.ends
+
     @property
     def eos(self) -> str:
         """The text of the token that ends an answer; empty if there is none."""

@@ -1,6 +1,6 @@
 """From tool schemas to one GBNF grammar: a plan that a model cannot get wrong.
 
-A plan is compact JSON, ``[{"name":"search_items","arguments":{"query":"..."}}, ...]``: no space between tokens,
+A plan is ``[search_items{"query":"..."},recommend{}]`` (see :mod:`llm4rec.graphs.encoding`): no space between tokens,
 fields in the schema's order, optional fields left out or written. Every member of the grammar is valid under its
 tool's JSON schema, and every member is finite: strings, lists and the number of calls are bounded, and there is no
 free white space. What the grammar cannot promise is refused with :class:`GrammarError`; nothing is loosened silently.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..graphs.encoding import NAME
 from . import _gbnf
 from ._gbnf import GrammarError, Impossible, Rules, alternatives, literal, one_of
 
@@ -108,11 +109,12 @@ def _plan_grammar(
             continue
         if seen.setdefault(name, arguments) != arguments:
             raise GrammarError(f"two tools are called {name!r} and take different arguments")
-        head = json.dumps(name, ensure_ascii=False)[1:] + ',"arguments":'
-        calls.append(rules.add(f"call-{name}", f'{literal(head)} {arguments} "}}"'))
+        if not NAME.fullmatch(name):
+            raise GrammarError(f"a tool cannot be called {name!r}: letters, digits, '_', '.' and '-' make a name")
+        calls.append(rules.add(f"call-{name}", f"{literal(name)} {arguments}"))
     ways: list[str] = []
     if calls:
-        call = rules.add("call", literal('{"name":"') + " " + alternatives(list(dict.fromkeys(calls))))
+        call = rules.add("call", alternatives(list(dict.fromkeys(calls))))
         more = f' ("," {call}){{0,{max_calls - 1}}}' if max_calls > 1 else ""
         ways.append(rules.add("plan", f'"[" {call}{more} "]"'))
     if allow_text:

@@ -55,7 +55,7 @@ class ChatLlamaCpp(BaseChatModel):
     model: str | None = None
     """A GGUF file or ``hf:owner/repository/file.gguf``; None for the bundled model."""
     adapter: Path | None = None
-    """A LoRA adapter in GGUF."""
+    """A LoRA adapter in GGUF, in place of the one that comes for the bundled model."""
     n_ctx: int = Field(default=4096, ge=128)
     """Tokens of a prompt and its answer together; never more than the model was trained on."""
     slots: int = Field(default=2, ge=1, le=16)
@@ -86,15 +86,16 @@ class ChatLlamaCpp(BaseChatModel):
 
     def model_post_init(self, context: Any, /) -> None:
         super().model_post_init(context)
-        self._source = resolve(self.model, cache=self.cache_folder, notice=self.notice)
+        self._source = resolve(self.model, adapter=self.adapter, cache=self.cache_folder, notice=self.notice)
         if self._source.path is None:
             raise UserError(f"{self.model}: is a server; load_chat_model makes a client for it")
-        options = {"n_ctx": self.n_ctx, "threads": self.threads, "slots": self.slots, "adapter": self.adapter}
+        applied = self._source.adapter if self._source.adapted == "runtime" else None
+        options = {"n_ctx": self.n_ctx, "threads": self.threads, "slots": self.slots, "adapter": applied}
         self._runner = Runner(_engine_maker(self._source.path, self.cache_folder, self.notice, options))
 
     @property
     def source(self) -> LlmSource:
-        """The file that is used."""
+        """The file that is used, and the adapter."""
         return self._source
 
     @property
@@ -153,6 +154,25 @@ class ChatLlamaCpp(BaseChatModel):
     def get_token_ids(self, text: str) -> list[int]:
         """The model's own tokens of a text; control tokens written out count as plain text."""
         return self._ready().tokenize(text, special=False)
+
+    def prompt_tokens(self, messages: LanguageModelInput) -> list[int]:
+        """The tokens that the model reads of a conversation before it answers."""
+        said = self._said(self._convert_input(messages).to_messages(), [], forced=False, describe=False)
+        return self._prompt(self._ready(), said)
+
+    @property
+    def end_token(self) -> int:
+        """The token that ends an answer: the one that the model's template puts behind what an assistant said.
+
+        Raises:
+            UserError: the template puts none there.
+        """
+        engine = self._ready()
+        said = self._prompt(engine, [Said("user", "a"), Said("assistant", "b"), Said("user", "c")])
+        for token in said[_behind(said, engine.tokenize("b", special=False)) :]:
+            if engine.ends_answer(token):
+                return token
+        raise UserError(f"{self._source.name}: its chat template ends no answer, so it cannot be taught to")
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Tokens of the whole prompt, as the model reads it."""
@@ -383,20 +403,22 @@ def load_chat_model(spec: str | None = None, *, notice: Notice = log.info, **opt
         UserError: there is no such model. MissingExtra: a server is named and ``langchain-openai`` is missing.
     """
     if spec is not None and spec.strip().startswith(("http://", "https://")):
-        source = resolve(spec)
+        source = resolve(spec, adapter=options.pop("adapter", None))
         return _client(source, options), source.name
     model = ChatLlamaCpp(model=spec, notice=notice, **{"describe_tools": False, **options})
     return model, model.source.name
 
 
-def describe_llm(spec: str | None = None) -> Iterator[tuple[Literal["ok", "note", "bad"], str]]:
-    """What ``doctor`` tells of the language model: its file, and how this machine runs it. Contacts no server.
+def describe_llm(
+    spec: str | None = None, *, adapter: Path | None = None
+) -> Iterator[tuple[Literal["ok", "note", "bad"], str]]:
+    """What is to be told of the language model: its file and adapter, and how this machine runs it. Asks no server.
 
     Raises:
         UserError: there is no such model, or it cannot run here.
     """
     notices: list[str] = []
-    source = resolve(spec, notice=notices.append)
+    source = resolve(spec, adapter=adapter, notice=notices.append)
     yield "ok", "; ".join(f"{what} {told}" for what, told in describe(source).items())
     if source.path is not None:
         from .probe import probe
@@ -428,3 +450,11 @@ def _engine_maker(path: Path, cache: Path | None, notice: Notice, options: Mappi
         return Engine(path, extra_buffers=verdict.extra_buffers, **options)
 
     return make
+
+
+def _behind(tokens: Sequence[int], part: Sequence[int]) -> int:
+    """The place behind the last time that a part stands among tokens; 0 where it does not."""
+    for at in range(len(tokens) - len(part), -1, -1):
+        if list(tokens[at : at + len(part)]) == list(part):
+            return at + len(part)
+    return 0

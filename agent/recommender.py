@@ -16,7 +16,7 @@ from ..catalog.text import one_line
 from ..catalog.workspace import Workspace
 from ..errors import TurnError, UserError
 from ..graphs.conversation import Conversation
-from ..graphs.planner import DemonstrationIndex, LlmPlanner, Planner
+from ..graphs.planner import LlmPlanner, Planner
 from ..graphs.respond import compose
 from ..graphs.rules import RulePlanner
 from ..graphs.state import Notice, TurnEvent, TurnFinished
@@ -33,6 +33,7 @@ from .answers import list_of, turn_of
 from .asynchronous import Asynchronous
 from .conversations import forget_conversations, open_conversations
 from .opening import open_workspace
+from .planners import planner_of, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +62,7 @@ class Recommender(Asynchronous):
         workspace: a folder made by ``llm4rec build``.
         llm: which model plans: None for the bundled one, a GGUF path, ``hf:owner/repo/file.gguf``, an
             OpenAI-compatible URL, or ``"rules"`` for none at all.
+        adapter: a LoRA adapter for that model, see :func:`llm4rec.agent.weights.resolve`.
         chat_model: a LangChain chat model of your own in its place.
         timeout: seconds one turn may take before it ends with what is known.
 
@@ -73,9 +75,12 @@ class Recommender(Asynchronous):
         workspace: str | Path,
         *,
         llm: str | None = None,
+        adapter: Path | None = None,
         chat_model: BaseChatModel | None = None,
         timeout: float = 60.0,
     ) -> None:
+        if adapter is not None and llm == RULES:
+            raise UserError(f"{adapter}: the rule-based planner takes no adapter; leave out --adapter")
         self.workspace = Workspace(Path(workspace))
         self._timeout = timeout
         self._opened = open_workspace(Path(workspace))
@@ -85,7 +90,7 @@ class Recommender(Asynchronous):
         self._threads, self._saver = open_conversations(self.workspace.state / "threads.sqlite")
         self._facets = choose_facets(self._knowledge.catalogue)
         self._toolboxes: dict[int, Mapping[str, Tool]] = {}
-        self._llm_spec = llm
+        self._llm_spec, self._adapter = llm, adapter
         self._model = chat_model
         self._own_model = chat_model is None
         self._planner: Planner | None = None
@@ -157,22 +162,19 @@ class Recommender(Asynchronous):
     def _make_planner(self) -> Planner:
         if self._llm_spec == RULES and self._model is None:
             return RulePlanner(self._facets, self._read_mentions)
-        name, grounded = "a model of your own", False
+        name = "a model of your own"
         if self._model is None:
-            from .llm import ChatLlamaCpp, load_chat_model
+            from .llm import load_chat_model
 
-            self._model, name = load_chat_model(self._llm_spec, max_tokens=PLAN_TOKENS, timeout=self._timeout)
-            # the bundled model was not trained to plan: it is kept to what was said
-            grounded = isinstance(self._model, ChatLlamaCpp) and self._model.source.kind == "bundled"
-            name += " behind demonstrations" if grounded else ""
-        tools = self.tools(ordinals=5)
-        encoder = self._knowledge.searcher.text_encoder
-        return LlmPlanner(
+            self._model, name = load_chat_model(
+                self._llm_spec, adapter=self._adapter, max_tokens=PLAN_TOKENS, timeout=self._timeout
+            )
+        return planner_of(
             self._model,
-            name=name,
-            tools=tools,
-            demonstrations=DemonstrationIndex(encoder.encode, tools),
-            mentions=self._read_mentions if grounded else None,
+            name,
+            tools=self.tools(ordinals=5),
+            encode=self._knowledge.searcher.text_encoder.encode,
+            mentions=self._read_mentions,
         )
 
     def _read_mentions(self, message: str) -> Mentions:
@@ -187,8 +189,12 @@ class Recommender(Asynchronous):
         """The compiled LangGraph state machine."""
         with self._lock:
             if self._graph is None:
+                planner = self.planner  # which opens the model
                 conversation = Conversation(
-                    planner=self.planner, fallback=RulePlanner(self._facets, self._read_mentions), toolbox=self.tools
+                    planner=planner,
+                    fallback=RulePlanner(self._facets, self._read_mentions),
+                    toolbox=self.tools,
+                    writer=writer_of(self._model, turn_seconds=self._timeout),
                 )
                 self._graph = conversation.graph(self._saver)
             return self._graph
@@ -225,7 +231,10 @@ class Recommender(Asynchronous):
         with self._turns[thread_id(user, thread)]:
             started = time.perf_counter()
             try:
-                yield from self.graph.stream({"rounds": 0}, config, context=desk, stream_mode="custom")
+                # no "yield from": that would wait for the running node before the model is told to stop
+                run = self.graph.stream({"rounds": 0}, config, context=desk, stream_mode="custom")
+                for event in run:  # noqa: UP028
+                    yield event
             except TurnError as error:
                 desk.notice(f"The turn ended early: {error}")
                 yield Notice(text=desk.notices[-1])

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
 from ..errors import TurnError, UserError
+from ..graphs.encoding import encode_plan
 from .grammar import ToolSchema
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -158,7 +159,7 @@ def _refuse(message: str) -> None:
 
 
 def plain(messages: Sequence[BaseMessage]) -> list[Said]:
-    """LangChain messages as plain text. Tool calls become the compact JSON that the model itself writes.
+    """LangChain messages as plain text. Tool calls become the compact plan that the model itself writes.
 
     Raises:
         UserError: a message holds something that is no text.
@@ -172,8 +173,8 @@ def _said(message: BaseMessage) -> Said:
         case SystemMessage():
             return Said("system", text)
         case AIMessage():
-            calls = [{"name": call["name"], "arguments": call["args"]} for call in message.tool_calls]
-            return Said("assistant", (text + "\n" if text and calls else text) + (compact(calls) if calls else ""))
+            calls = encode_plan([dict(call) for call in message.tool_calls]) if message.tool_calls else ""
+            return Said("assistant", (text + "\n" if text and calls else text) + calls)
         case ToolMessage():
             failed = "error: " if message.status == "error" else ""
             return Said("tool", f"{message.name}: {failed}{text}" if message.name else failed + text)
@@ -207,9 +208,7 @@ def compact(value: Any) -> str:
 
 def tools_text(tools: Sequence[ToolSchema], *, forced: bool) -> str:
     """A few lines that tell a model which tools there are, each with a call spelled out as it is to be written."""
-    lines = [
-        "You answer with tool calls as JSON." if forced else "You may answer with tool calls as JSON, or in words."
-    ]
+    lines = ["You answer with tool calls." if forced else "You may answer with tool calls, or in words."]
     for tool in tools:
         required = set(tool.parameters.get("required", ()))
         fields = ",".join(
@@ -217,7 +216,7 @@ def tools_text(tools: Sequence[ToolSchema], *, forced: bool) -> str:
             for name, part in tool.parameters.get("properties", {}).items()
         )
         about = " ".join(tool.description.strip().split("\n\n")[0].split())
-        lines.append(f'{tool.name}: {about} Call it as [{{"name":"{tool.name}","arguments":{{{fields}}}}}]')
+        lines.append(f"{tool.name}: {about} Call it as [{tool.name}{{{fields}}}]")
     return "\n".join(lines)
 
 

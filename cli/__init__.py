@@ -16,7 +16,7 @@ from pathlib import Path
 import typer
 
 from ..errors import ToolError, TurnError, UserError
-from . import ask, bias, building, chat, doctor, items, profile, replay
+from . import ask, bias, building, chat, doctor, items, profile, replay, tune
 from .options import Stopped, help_when_alone
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command("bias")(bias.bias)
 app.command("replay")(replay.replay)
 app.add_typer(profile.app, name="profile")
 app.add_typer(items.app, name="items")
+app.command("tune")(tune.tune)
 app.command("graph")(doctor.graph)
 app.command("doctor")(doctor.doctor)
 

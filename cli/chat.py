@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, DebiasOption, JsonOption, LlmOption, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, AdapterOption, DebiasOption, JsonOption, LlmOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from ..agent.recommender import Recommender
@@ -56,6 +56,7 @@ def chat(
     user: Annotated[str, typer.Option("--user", "-u", help="Whose profile is read and written.")] = "me",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     llm: LlmOption = None,
+    adapter: AdapterOption = None,
     thread: Annotated[
         str, typer.Option("--thread", help="Name of the conversation, which goes on after a restart.")
     ] = "main",
@@ -74,7 +75,7 @@ def chat(
         raise UserError("--user and --thread need a name")
     Debias(dial=debias)  # refuses what is no dial before the workspace is opened
     with show.console(stderr=True).status("Opening the workspace and the language model ..."):
-        recommender = Recommender.open(workspace, llm=llm)
+        recommender = Recommender.open(workspace, llm=llm, adapter=adapter)
         planner = recommender.planner.name
         recommender.warm()
     with recommender:

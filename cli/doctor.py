@@ -6,17 +6,22 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, JsonOption, LlmOption, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, AdapterOption, JsonOption, LlmOption, WorkspaceOption
 
 
-def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, llm: LlmOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    llm: LlmOption = None,
+    adapter: AdapterOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check the installation, the models and the workspace; exit code 1 when something is broken."""
     from rich.markup import escape
 
     from ..agent.checks import examine
     from . import show
 
-    found = examine(workspace, llm)
+    found = examine(workspace, llm, adapter)
     if as_json:
         typer.echo(found.model_dump_json())
     else:

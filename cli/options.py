@@ -47,6 +47,14 @@ LlmOption = Annotated[
         "or 'rules' for none. The default is the bundled SmolLM2-135M.",
     ),
 ]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        help="LoRA adapter (GGUF) for the language model. The default is the one that comes for the bundled model, if "
+        "any, and none for others.",
+    ),
+]
 DebiasOption = Annotated[
     float | None,
     typer.Option(

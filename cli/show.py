@@ -17,7 +17,7 @@ from ..catalog.text import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..tools.results import Card, Evidence, ItemList
+    from ..tools.results import Card, Claim, Evidence, ItemList
 
 SIMULATED = "The log behind these figures is simulated."
 
@@ -101,7 +101,8 @@ def print_cards(cards: Sequence[Card], *, images: Sequence[Path] = (), claims: b
     for card in cards:
         lines = [heading(card), f"[dim]{escape(facts(card))}[/dim]"]
         if claims:
-            lines.extend(f"[green]·[/green] {escape(claim.text)}" for claim in card.claims)
+            lines.extend(f"[green]·[/green] {escape(claim.text)}{judged(claim)}" for claim in card.claims)
+            lines.extend(escape(line) for line in verified(card))
         row: list[object] = [f"{card.ordinal}."]
         if images:
             from .posters import thumbnail
@@ -109,6 +110,26 @@ def print_cards(cards: Sequence[Card], *, images: Sequence[Path] = (), claims: b
             row.append(thumbnail(images, card.image))
         table.add_row(*row, "\n".join(line for line in lines if line))  # type: ignore[arg-type]
     out(table)
+
+
+def judged(claim: Claim) -> str:
+    """The verdict on a claim, where it was verified."""
+    from rich.markup import escape
+
+    from ..tools.verdict_words import verdict_words
+
+    return "" if claim.verdict is None else f" [dim]({escape(verdict_words(claim.verdict))})[/dim]"
+
+
+def verified(card: Card) -> list[str]:
+    """What an explanation comes to: what speaks against the item, and where it stands without what is cited."""
+    from ..tools.verdict_words import verification_words
+
+    found = card.verification
+    if found is None:
+        return []
+    against = [] if found.counterpoint is None else [f"· On the other hand: {found.counterpoint.text}"]
+    return [*against, *verification_words(found, card.claims)]
 
 
 def print_items(found: ItemList) -> None:

@@ -20,8 +20,9 @@ from ..errors import Llm4RecError, ToolError, TurnError
 from ..tools.base import Bus, ListSource, Tool, TurnContext
 from ..tools.results import Card, ToolRun
 from .planner import ASKED, Planner, PlanRequest
-from .respond import compose
+from .respond import after_list, compose, lead
 from .state import ItemsReady, NodeStarted, Notice, State, TextDelta, ToolFinished
+from .writing import Writer
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,14 @@ class Conversation:
         toolbox: the tools, for a number of items on the table.
         replan: ``on_error`` plans again only after a recoverable error (a small model cannot judge its own
             results); ``always`` until the planner answers in words, as large models do.
+        writer: writes the words that lead to a list; None: they are composed.
     """
 
     planner: Planner
     fallback: Planner
     toolbox: Toolbox
     replan: Literal["on_error", "always"] = "on_error"
+    writer: Writer | None = None
 
     def recall(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
         """Fold the profile, put the last list back on the bus, open the turn."""
@@ -165,12 +168,28 @@ class Conversation:
         started = time.perf_counter()
         desk = runtime.context
         _tell(NodeStarted(node="respond"))
-        reply = compose(desk, said=state.get("said", ""), failures=state.get("failures", []), planner=self.planner.name)
+        said, failures, planner = state.get("said", ""), state.get("failures", []), self.planner.name
         for notice in desk.notices:
             _tell(Notice(text=notice))
-        _tell(TextDelta(text=reply))
+        if self.writer is None or not self.writer.applies(desk):
+            reply = compose(desk, said=said, failures=failures, planner=planner)
+            _tell(TextDelta(text=reply))
+        else:
+            below = after_list([lead(desk)], said=said, failures=failures, planner=planner)
+            reply = self._written(desk, self.writer, below)
         desk.clock("respond", started)
         return {"reply": reply, "messages": [AIMessage(reply)]}
+
+    def _written(self, desk: TurnContext, writer: Writer, below: list[str]) -> str:
+        """Tell the reply piece by piece, as its sentences are written and found to be so."""
+        reply = ""
+        told = len(desk.notices)
+        for piece in writer.pieces(desk, below):
+            _tell(TextDelta(text=piece))
+            reply += piece
+        for notice in desk.notices[told:]:
+            _tell(Notice(text=notice))
+        return reply
 
     def remember(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
         """Keep what the next turn may point at: the shown list, and no more messages than needed."""

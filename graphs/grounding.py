@@ -82,7 +82,7 @@ def narrow(tool: Mapping[str, Any], ground: Ground) -> dict[str, Any]:
     function = deepcopy(dict(tool["function"]))
     parameters = function["parameters"]
     examples = [example.get(function["name"], {}) for example in ground.examples]
-    full = {name: _without_null(schema) for name, schema in parameters.get("properties", {}).items()}
+    full: Mapping[str, Schema] = parameters.get("properties", {})
     fields = _Fields(ground, examples, full)
     properties: dict[str, Schema] = {}
     required: list[str] = list(parameters.get("required", []))
@@ -138,8 +138,6 @@ class _Fields:
             return _one_of(names), name in self._nearest or any(" " in one for one in names)
         if name == "query":
             return self._query(schema)
-        if name == "question":
-            return _one_of((one_line(self._ground.message, 120),)), True
         if name == "verdict":
             return self._verdict(schema), True
         if name == "rating":
@@ -275,13 +273,3 @@ def _verdict_of(grade: int | None, full: Mapping[str, Schema]) -> str | None:
 
 def _one_of(values: Sequence[str]) -> Schema | None:
     return {"type": "string", "enum": list(dict.fromkeys(values))} if values else None
-
-
-def _without_null(schema: Mapping[str, Any]) -> Schema:
-    """An optional field's schema without its null: leaving the field out says the same."""
-    if "anyOf" in schema:
-        rest = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        if len(rest) == 1:
-            outer = {k: v for k, v in schema.items() if k not in ("anyOf", "default")}
-            return {**rest[0], **outer}
-    return dict(schema)

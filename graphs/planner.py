@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall
 from langchain_core.runnables import Runnable
 
 from .. import prompts
-from ..catalog.text import one_line
 from ..errors import TurnError
 from ..tools.base import Tool, TurnContext
 from ..tools.mentions import Mentions
-from ..tools.results import Card
+from ..tools.results import numbers_shown
 from .demonstrations import FEEDBACK, MOST_NEAR, DemonstrationIndex, Near, Shape
+from .encoding import encode_plan
 from .grounding import Ground, narrow, only_choice
+from .prompting import new_message, past_messages, system_message
 
-__all__ = ["DemonstrationIndex", "LlmPlanner", "PlanRequest", "Planner", "encode_plan", "focus_of", "numbers_shown"]
+__all__ = ["DemonstrationIndex", "LlmPlanner", "PlanRequest", "Planner", "focus_of"]
 
-#: Past messages the planner sees (people's words and the plans they led to), and their length in characters.
-MOST_MESSAGES = 6
-MESSAGE_LIMIT = 300
 #: Tokens of demonstrations in a prompt.
 DEMONSTRATION_TOKENS = 120
 CHARACTERS_A_TOKEN = 3
@@ -53,12 +50,6 @@ class Planner(Protocol):
     name: str
 
     def plan(self, request: PlanRequest) -> AIMessage: ...
-
-
-def encode_plan(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Calls as the compact JSON that the planner writes."""
-    plain = [{"name": call["name"], "arguments": call.get("arguments", call.get("args", {}))} for call in calls]
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 #: In a plan's ``response_metadata``: how often the language model was asked for it.
@@ -93,11 +84,7 @@ class LlmPlanner:
         self._model = model
         self._demonstrations = demonstrations
         self._mentions = mentions
-        lines = []
-        for tool in tools.values():
-            fields = ", ".join(tool.arguments.model_fields)
-            lines.append(f"- {tool.name}({fields}): {tool.summary}")
-        self._system = SystemMessage(prompts.text("planner").replace("{tools}", "\n".join(lines)))
+        self._system = system_message(tools)
 
     def warm(self) -> None:
         """Let a local model read the constant prefix ahead of the first message, in the background."""
@@ -106,6 +93,9 @@ class LlmPlanner:
 
     def plan(self, request: PlanRequest) -> AIMessage:
         message = request.desk.message
+        if request.desk.image is not None and not message.strip():
+            call = ToolCall(name="search_items", args={}, id="plan-0")  # a picture alone leaves nothing to be read
+            return AIMessage("", tool_calls=[call], response_metadata={ASKED: 0})
         if self._mentions is not None and self._demonstrations is not None:
             return self._grounded(request, self._demonstrations, self._mentions(message))
         near = self._demonstrations.nearest(message, most=MOST_NEAR) if self._demonstrations and message else []
@@ -159,16 +149,17 @@ class LlmPlanner:
 
     def messages(self, request: PlanRequest, near: Near) -> list[AnyMessage]:
         """The prompt: constant system text, recent past, demonstrations as turns, then what is new."""
-        recent: list[AnyMessage] = []
-        for message in list(request.past)[-MOST_MESSAGES:]:
-            if isinstance(message, HumanMessage):
-                recent.append(HumanMessage(one_line(str(message.content), MESSAGE_LIMIT)))
-            elif isinstance(message, AIMessage) and message.tool_calls:
-                recent.append(AIMessage(encode_plan([dict(c) for c in message.tool_calls])[:MESSAGE_LIMIT]))
         shown: list[AnyMessage] = []
         for demo in reversed(self._within(near, DEMONSTRATION_TOKENS)):
             shown += [HumanMessage(demo.say), AIMessage(demo.reply or encode_plan(demo.calls))]
-        return [self._system, *recent, *shown, HumanMessage(_last(request))]
+        desk = request.desk
+        new = new_message(
+            desk.message,
+            titles=[card.title for card in desk.bus.cards],
+            picture=desk.image is not None,
+            failures=request.failures,
+        )
+        return [self._system, *past_messages(request.past), *shown, new]
 
     def _within(self, near: Near, budget: int) -> list[prompts.Demonstration]:
         """The nearest that fit the token budget."""
@@ -182,16 +173,6 @@ class LlmPlanner:
         return chosen
 
 
-def numbers_shown(cards: Sequence[Card]) -> dict[str, list[float]]:
-    """The numbers of the items on the table, by attribute."""
-    shown: dict[str, list[float]] = {}
-    for card in cards:
-        for name, value in card.attributes.items():
-            if isinstance(value, float):
-                shown.setdefault(name, []).append(value)
-    return shown
-
-
 def focus_of(past: Sequence[AnyMessage]) -> Mapping[str, Any]:
     """What the last plan was about, by its number or its title: what "it" means now."""
     for message in reversed(past):
@@ -201,16 +182,3 @@ def focus_of(past: Sequence[AnyMessage]) -> Mapping[str, Any]:
             subjects = [{k: v} for c in calls for k, v in c["args"].items() if k in ("ordinal", "title")]
             return subjects[-1] if len(calls) == 1 and subjects else {}
     return {}
-
-
-def _last(request: PlanRequest) -> str:
-    """The new message, after what it may refer to: the list on the table, a picture, what just failed."""
-    desk = request.desk
-    lines: list[str] = []
-    if len(desk.bus):
-        lines.append("List: " + "; ".join(f'{c.ordinal} "{one_line(c.title, 40)}"' for c in desk.bus.cards))
-    if desk.image is not None:
-        lines.append("(With a picture: search_items uses it.)")
-    lines.extend(f"Last try failed: {one_line(failure, 160)}" for failure in request.failures[:2])
-    lines.append(one_line(desk.message, 600) or "Find something like this picture.")
-    return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from ..catalog.text import one_line
 from ..tools.base import TurnContext
 from ..tools.results import Card, Claim, ListVariant
+from ..tools.verdict_words import verdict_words, verification_words
 
 
 def label(card: Card) -> str:
@@ -22,32 +23,55 @@ def plain(text: str, limit: int = 120) -> str:
 
 def compose(desk: TurnContext, *, said: str, failures: Sequence[str], planner: str) -> str:
     """The reply in Markdown, from the desk alone: nothing in it was generated, except ``said`` (a plain reply)."""
+    above = before_list(desk)
+    if desk.fresh:
+        above.append(lead(desk))
+    return "\n\n".join([*above, *after_list(above, said=said, failures=failures, planner=planner)])
+
+
+def before_list(desk: TurnContext) -> list[str]:
+    """Paragraphs that come before the one that leads to the list."""
     paragraphs: list[str] = []
     if desk.noted:
         paragraphs.append("Noted: " + "; ".join(plain(claim.text) for claim in desk.noted) + ".")
     if desk.described is not None:
-        paragraphs.append(_described(desk.described))
+        paragraphs.append(described(desk.described))
     if desk.findings or desk.findings_title:
         lines = [plain(desk.findings_title)] if desk.findings_title else []
         lines.extend(f"- {plain(claim.text, 600)}" for claim in desk.findings)
         paragraphs.append("\n".join(lines))
     if desk.popularity is not None and desk.popularity.variants:
         paragraphs.append(_side_by_side(desk.popularity.variants))
-    if desk.fresh:
-        paragraphs.append(_lead(desk))
+    return paragraphs
+
+
+def after_list(above: Sequence[str], *, said: str, failures: Sequence[str], planner: str) -> list[str]:
+    """Paragraphs that come last: what could not be done, and what there is to say where nothing is said ``above``."""
+    paragraphs: list[str] = []
     if failures:
         paragraphs.append("\n".join(f"I could not do one thing: {plain(f, 300)}" for f in failures))
-    if said and not paragraphs:
-        paragraphs.append(one_line(said, 800))
-    if not paragraphs:
-        paragraphs.append("I did not catch what you are after. Name a mood, a subject, or a title you liked.")
+    if not above and not paragraphs:
+        nothing = "I did not catch what you are after. Name a mood, a subject, or a title you liked."
+        paragraphs.append(one_line(said, 800) or nothing)
     if planner == "rules":
         paragraphs.append("_(No language model is in use: a rule-based planner read this.)_")
-    return "\n\n".join(paragraphs)
+    return paragraphs
 
 
-def _described(card: Card) -> str:
-    return label(card) + "\n" + "\n".join(f"- {plain(claim.text, 500)}" for claim in card.claims)
+def described(card: Card) -> str:
+    """One item and why it is there; with verdicts where it was explained."""
+    lines = [label(card), *(f"- {_judged(claim)}" for claim in card.claims)]
+    found = card.verification
+    if found is None:
+        return "\n".join(lines)
+    if found.counterpoint is not None:
+        lines.append(f"- On the other hand: {plain(found.counterpoint.text, 500)}")
+    return "\n".join(lines) + "\n\n" + " ".join(plain(line, 600) for line in verification_words(found, card.claims))
+
+
+def _judged(claim: Claim) -> str:
+    verdict = "" if claim.verdict is None else f" _({verdict_words(claim.verdict)})_"
+    return plain(claim.text, 500) + verdict
 
 
 def _side_by_side(variants: Sequence[ListVariant]) -> str:
@@ -73,7 +97,7 @@ def _cell(variant: ListVariant, at: int, first: Container[str]) -> str:
     return plain(item.title, 60) if item.id in first else f"**{plain(item.title, 60)}**"
 
 
-def _lead(desk: TurnContext) -> str:
+def lead(desk: TurnContext) -> str:
     """One sentence above the list."""
     cards = desk.bus.cards
     if not cards:
@@ -87,6 +111,11 @@ def with_list(reply: str, cards: Sequence[Card]) -> str:
     """The reply with its list, in Markdown, for clients that show text only."""
     lines = [f"{card.ordinal}. {label(card)}: {_told(card.claims)}" for card in cards]
     return "\n".join([reply, "", *lines]) if lines else reply
+
+
+def plain_reason(card: Card) -> str:
+    """Why a card is there, in the fixed words of its claims: one sentence."""
+    return f"{label(card)}: {_told(card.claims)}"
 
 
 def _told(claims: Sequence[Claim]) -> str:

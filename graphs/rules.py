@@ -12,9 +12,10 @@ from ..catalog.items import Catalogue
 from ..tools import wording
 from ..tools.facets import Facets
 from ..tools.mentions import MentionIndex, Mentions, labels_said, wanted_and_refused
+from ..tools.results import numbers_shown
 from .demonstrations import FEEDBACK, Shape
 from .grounding import WORDS, Ground, narrow
-from .planner import ASKED, PlanRequest, focus_of, numbers_shown
+from .planner import ASKED, PlanRequest, focus_of
 
 SEARCH, RECOMMEND = Shape(("search_items",)), Shape(("recommend",))
 #: A message of at most this many telling words filters by the labels it names; a longer one tells a story.

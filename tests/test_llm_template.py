@@ -108,7 +108,7 @@ def test_messages_become_plain_text() -> None:
     assert [(m.role, m.text) for m in said] == [
         ("system", "s"),
         ("user", "a\nb"),
-        ("assistant", 't\n[{"name":"search","arguments":{"q":"é"}}]'),
+        ("assistant", 't\n[search{"q":"é"}]'),
         ("tool", "search: r"),
         ("tool", "error: gone"),
         ("user", "c"),
@@ -129,8 +129,8 @@ def test_tools_are_described_as_they_are_called() -> None:
     }
     text = tools_text([ToolSchema("find", "Find\n  things.\n\nMore.", schema)], forced=True)
     assert text == (
-        "You answer with tool calls as JSON.\nfind: Find things. Call it as "
-        '[{"name":"find","arguments":{"q":<string>,"n":<integer|null, optional>,"o":<"a"|"b", optional>}}]'
+        "You answer with tool calls.\nfind: Find things. Call it as "
+        '[find{"q":<string>,"n":<integer|null, optional>,"o":<"a"|"b", optional>}]'
     )
 
 

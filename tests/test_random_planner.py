@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from gbnf import random_string
 from langchain_core.messages import AIMessage
 from llm4rec.agent.grammar import ToolSchema, plan_grammar
 from llm4rec.agent.recommender import Recommender
+from llm4rec.graphs.encoding import decode_plan
 from scripted import ScriptedChatModel, calls
 
 #: Turns in the suite. ``LLM4REC_RANDOM_TURNS=10000`` runs the long version.
@@ -30,7 +30,7 @@ class RandomPlanner:
 
     def __call__(self, tools: Sequence[dict[str, Any]]) -> AIMessage:
         grammar = plan_grammar([ToolSchema.of(tool) for tool in tools], max_calls=3)
-        plan = json.loads(random_string(grammar, self._rng))
+        plan = decode_plan(random_string(grammar, self._rng))
         for call in plan:
             for name in ("title", "like"):
                 if name in call["arguments"] and self._rng.random() < 0.5:

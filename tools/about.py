@@ -43,11 +43,10 @@ def make(ordinals: int) -> Tool:
             ),
         )
     fields["title"] = (str | None, Field(default=None, max_length=80, description="its title"))
-    fields["question"] = (str | None, Field(default=None, max_length=120, description="what is asked about it"))
     arguments: type[Arguments] = create_model("DescribeItem", __base__=Arguments, **fields)
     return Tool(
         name="describe_item",
-        summary="facts about one item: who is in it, what it is about, how long, is it scary",
+        summary="answer a question about one item",
         arguments=arguments,
         run=describe,
     )
@@ -58,7 +57,7 @@ def describe(context: TurnContext, call: Arguments) -> str:
     given = call.model_dump()
     row = target_row(context, given.get("ordinal"), given.get("title"))
     item = context.knowledge.catalogue.item(row)
-    facts, missing = _facts(item, given.get("question") or context.message)
+    facts, missing = _facts(item, context.message)
     claims = []
     for name, value in facts:
         source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {value}")

@@ -15,7 +15,7 @@ from ..catalog.items import Catalogue
 from ..errors import ToolError
 from ..profiles.fold import Profile, fold
 from ..profiles.store import ProfileStore
-from .results import Card, Claim, Evidence, PopularityCheck
+from .results import Card, Claim, Evidence, PopularityCheck, Writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -143,6 +143,7 @@ class TurnContext:
         pool: ids of what the last search found, best match first.
         seconds: time spent, by node.
         model_calls: how often the language model was asked.
+        writing: what became of the sentences it wrote, where it wrote any.
     """
 
     user: str
@@ -169,6 +170,7 @@ class TurnContext:
     pool: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     model_calls: int = 0
+    writing: Writing | None = None
     _profile: Profile | None = None
 
     @property
@@ -254,12 +256,26 @@ class Tool:
         return self.run(context, parsed)
 
     def as_openai(self) -> dict[str, Any]:
-        """The tool as an OpenAI function description, which LangChain's ``bind_tools`` takes."""
+        """The tool as an OpenAI function description, which LangChain's ``bind_tools`` takes.
+
+        Optional arguments are left out or given: no null is offered, which would say the same as leaving out.
+        """
+        schema = self.arguments.model_json_schema()
+        properties = {name: _without_null(field) for name, field in schema.get("properties", {}).items()}
         return {
             "type": "function",
             "function": {
                 "name": self.name,
                 "description": self.summary,
-                "parameters": self.arguments.model_json_schema(),
+                "parameters": {**schema, "properties": properties},
             },
         }
+
+
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    if "anyOf" in schema:
+        rest = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        if len(rest) == 1:
+            outer = {k: v for k, v in schema.items() if k not in ("anyOf", "default")}
+            return {**rest[0], **outer}
+    return dict(schema)

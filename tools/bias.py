@@ -24,7 +24,7 @@ def make(facets: Facets) -> Tool:
 
     return Tool(
         name="estimate_bias",
-        summary="how far popularity shaped this list and the log, with the causal estimate",
+        summary="how far popularity shaped the list and the log",
         arguments=EstimateBias,
         run=run,
     )

@@ -1,12 +1,13 @@
 """Claims: short sentences about an item, each resting on records that exist.
 
 Nothing here is generated: wording is fixed, names and numbers come from the records. A claim is only made of
-what moved the item's score or answered the request.
+what moved the item's score or answered the request. Lists are claimed by contribution, which costs nothing beside the
+ranking; where one item is asked about, :mod:`.evidence` gathers more and :mod:`.verify` ranks again without each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ..catalog.items import Item
 from ..catalog.text import fold, one_line
@@ -14,14 +15,33 @@ from ..ranking.base import Contribution, Ranked
 from ..ranking.graph_ranker import GraphRanker
 from ..ranking.history import from_events
 from .base import TurnContext
-from .results import Claim
+from .results import Claim, Evidence
 from .taste import history_of
 
 #: Contributions below this share of the largest are not worth a sentence.
 WORTH_TELLING = 0.25
 MOST_CLAIMS = 3
 #: Parts that go by what was chosen, whatever was thought of it.
-_BEHAVIOUR = ("transitions", "ease", "graph")
+BEHAVIOUR = ("transitions", "ease", "graph")
+#: What a part says of records that were liked or chosen, and of such as were not liked.
+LIKED = {
+    "transitions": "people who chose {names} chose this soon after",
+    "ease": "people who chose {names} also chose this",
+    "text": "close in content to {names}, on your record",
+    "image": "its picture is close to that of {names}, on your record",
+}
+DISLIKED = {
+    "transitions": "people who chose {names}, which you did not like, seldom choose this soon after",
+    "ease": "people who chose {names}, which you did not like, seldom choose this",
+    "text": "far in content from {names}, which you did not like",
+    "image": "its picture is far from that of {names}, which you did not like",
+}
+_ELSE = "goes with {names}, on your record"
+
+
+def part_words(part: str, names: str, *, liked: bool) -> str:
+    """What a part of the ranker says of some records, in words."""
+    return (LIKED if liked else DISLIKED).get(part, _ELSE).format(names=names)
 
 
 def say_value(value: float | str | tuple[str, ...]) -> str:
@@ -46,18 +66,18 @@ def item_claims(
     """
     claims: list[Claim] = []
     if ranks:
-        claims.extend(_search_claim(context, item, ranks, query))
-    claims.extend(_asked_claim(context, item, cited))
+        claims.extend(search_claim(context, item, ranks, query))
+    claims.extend(asked_claim(context, item, cited))
     if ranked is not None:
         claims.extend(_personal_claims(context, item, ranked))
         if not claims and ranked.parts.get("popularity", 0.0) + ranked.parts.get("debias", 0.0) > 0:
-            claims.append(_popularity_claim(context, item, ranked))
+            claims.append(popularity_claim(context, item, ranked))
     if not claims:
-        claims.append(_plain_claim(context, item))
+        claims.append(plain_claim(context, item))
     return tuple(claims[:MOST_CLAIMS])
 
 
-def _search_claim(context: TurnContext, item: Item, ranks: Mapping[str, int], query: str | None) -> list[Claim]:
+def search_claim(context: TurnContext, item: Item, ranks: Mapping[str, int], query: str | None) -> list[Claim]:
     """What of the request it answers: the words it holds, else the view that placed it best."""
     if query and ranks.keys() & {"words", "title"} and (said := _words_claim(context, item, query)):
         return [said]
@@ -84,15 +104,28 @@ def _words_claim(context: TurnContext, item: Item, query: str) -> Claim | None:
         if not isinstance(v, float)
     }
     for name, text in fields.items():
-        held = [word for word in asked if word in fold(text).split()]
+        words = set(fold(text).split())
+        passage = _passage(text, words.intersection(asked))
+        held = [word for word in asked if word in fold(passage).split()]
         if held:
-            source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {one_line(text, 300)}")
+            source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {passage}")
             verb = "mention" if isinstance(item.attributes.get(name), tuple) else "mentions"
             return Claim(text=f"its {name} {verb} " + ", ".join(f"“{w}”" for w in held), evidence=(source,))
     return None
 
 
-def _asked_claim(context: TurnContext, item: Item, cited: Sequence[str]) -> list[Claim]:
+def _passage(text: str, words: Collection[str], limit: int = 300) -> str:
+    """The beginning of a text, or, where none of the words stands in it, what is around the first of them."""
+    head = one_line(text, limit)
+    if not words or not set(words).isdisjoint(fold(head).split()):
+        return head
+    tokens = text.split()
+    first = next((at for at, token in enumerate(tokens) if not set(words).isdisjoint(fold(token).split())), 0)
+    around = one_line(" ".join(tokens[max(0, first - 5) :]), limit - 2)
+    return "… " + (around if not set(words).isdisjoint(fold(around).split()) else one_line(tokens[first], limit - 2))
+
+
+def asked_claim(context: TurnContext, item: Item, cited: Sequence[str]) -> list[Claim]:
     facts = [(name, item.attributes[name]) for name in cited if name in item.attributes]
     if not facts:
         return []
@@ -117,36 +150,25 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
     ]
     if past:
         first = past[0]
-        wanted = _is_liked(context, first)
+        wanted = is_liked(context, first)
         told = [
             c
             for c in past
-            if c.part == first.part and c.amount >= WORTH_TELLING * first.amount and _is_liked(context, c) == wanted
+            if c.part == first.part and c.amount >= WORTH_TELLING * first.amount and is_liked(context, c) == wanted
         ][:2]
-        records = [_history_record(context, c.ref, c.row) for c in told if c.row is not None]
+        records = [history_record(context, c.ref, c.row) for c in told if c.row is not None]
         names = " and ".join(label for label, _ in records)
+        past_ids = tuple(context.cite(record.id, record.text) for _, record in records)
         model = context.cite(
             f"model:{first.part}:{item.id}",
             f"{first.part} model: {first.amount:+.3f} of the score {ranked.score:+.3f} comes from the first",
         )
-        liked = {
-            "transitions": f"people who chose {names} chose this soon after",
-            "ease": f"people who chose {names} also chose this",
-            "text": f"close in content to {names}, on your record",
-            "image": f"its picture is close to that of {names}, on your record",
-        }
-        disliked = {
-            "transitions": f"people who chose {names}, which you did not like, seldom choose this soon after",
-            "ease": f"people who chose {names}, which you did not like, seldom choose this",
-            "text": f"far in content from {names}, which you did not like",
-            "image": f"its picture is far from that of {names}, which you did not like",
-        }
         path = _path(context, item, first) if first.part == "graph" else None
         if path is not None:
-            claims.append(Claim(text=path[0], evidence=(records[0][1], *path[1], model)))
+            claims.append(Claim(text=path[0], evidence=(past_ids[0], *path[1], model)))
         else:
-            words = (liked if wanted else disliked).get(first.part, f"goes with {names}, on your record")
-            claims.append(Claim(text=words, evidence=(*(i for _, i in records), model)))
+            words = part_words(first.part, names, liked=wanted)
+            claims.append(Claim(text=words, evidence=(*past_ids, model)))
     elif ranked.parts.get("sequence", 0.0) > 0 and len(history_of(context).chosen()):
         # The transformer reads the history as a whole: nothing of it is answerable by itself.
         source = context.cite(
@@ -174,34 +196,35 @@ def _path(context: TurnContext, item: Item, contribution: Contribution) -> tuple
     return f"shares {path.relation} {one_line(path.label, 80)} with {name}, on your record", sources
 
 
-def _is_liked(context: TurnContext, contribution: Contribution) -> bool:
-    """Whether the history item pulls (liked, or chosen) rather than pushes: what its claim must say."""
+def is_liked(context: TurnContext, contribution: Contribution) -> bool:
+    """Whether the history item pulls (liked, or chosen) rather than pushes: what its claim must say.
+
+    It pushes where it was turned away from in so many words, see :attr:`.history.History.behaviour`.
+    """
     assert contribution.row is not None
     opinion = context.profile.items.get(context.knowledge.catalogue.ids[contribution.row])
     if opinion is not None and contribution.ref == f"event:{opinion.event_id}":
         return opinion.weight >= 0
-    if contribution.part in _BEHAVIOUR:
-        return True
-    logged = context.knowledge.interactions.of_user(context.user)
-    value = logged.values[logged.items == contribution.row]
-    return not len(value) or not value[-1] < sum(context.knowledge.scale) / 2
+    # What the log holds was chosen: however low its grade, no part of the ranker is pushed away by it
+    # (`History.leanings`), so that what it lifts is near it.
+    return True
 
 
-def _history_record(context: TurnContext, ref: str, row: int) -> tuple[str, str]:
-    """The title a history record is about, and its evidence id (put on the table)."""
+def history_record(context: TurnContext, ref: str, row: int) -> tuple[str, Evidence]:
+    """The title a history record is about, and the record."""
     item_id = context.knowledge.catalogue.ids[row]
     title = one_line(context.knowledge.title(item_id), 80)
     opinion = context.profile.items.get(item_id)
     if opinion is not None and ref == f"event:{opinion.event_id}":
         graded = f" {opinion.value:g}" if opinion.value is not None else ""
-        return title, context.cite(ref, f"you said: {opinion.kind}{graded}, {title}")
+        return title, Evidence(id=ref, text=f"you said: {opinion.kind}{graded}, {title}")
     logged = context.knowledge.interactions.of_user(context.user)
     value = logged.values[logged.items == row]
     graded = f", rated {value[-1]:g}" if len(value) and value[-1] == value[-1] else ""
-    return title, context.cite(ref, f"in your log: {title}{graded}")
+    return title, Evidence(id=ref, text=f"in your log: {title}{graded}")
 
 
-def _popularity_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim:
+def popularity_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim:
     count = int(context.knowledge.counts[context.knowledge.catalogue.row_of[item.id]])
     told = f"{count} people chose it in the log"
     if corrected := ranked.parts.get("debias", 0.0):
@@ -212,7 +235,7 @@ def _popularity_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim
     return Claim(text=f"widely chosen ({count} people){alone}", evidence=(source,))
 
 
-def _plain_claim(context: TurnContext, item: Item) -> Claim:
+def plain_claim(context: TurnContext, item: Item) -> Claim:
     for name, value in item.attributes.items():
         source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {say_value(value)}")
         return Claim(text=f"{name}: {say_value(value)}", evidence=(source,))

@@ -1,18 +1,21 @@
-"""``explain``: why an item is in the list, claim by claim, with the record each rests on."""
+"""``explain``: why an item is in the list, claim by claim, with the record each rests on and what it does."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from pydantic import Field, create_model
 
 from ..catalog.text import one_line
+from ..ranking.base import Ranked
 from .base import Arguments, Tool, TurnContext
-from .claims import item_claims
+from .counterfactual import Standings
 from .results import Card
 from .target import target_row
-from .taste import ranked_for, tastes_of
+from .taste import seen_rows
+from .verify import explained
 
 
 def make(ordinals: int) -> Tool:
@@ -39,7 +42,7 @@ def make(ordinals: int) -> Tool:
 
 
 def explain(context: TurnContext, call: Arguments) -> str:
-    """The item's claims, from what the list answered and from ranking the item now."""
+    """The item's claims, from all evidence there is, chosen and judged by ranking again."""
     given = call.model_dump()
     card = explain_row(context, target_row(context, given.get("ordinal"), given.get("title")))
     context.described = card
@@ -47,26 +50,36 @@ def explain(context: TurnContext, call: Arguments) -> str:
 
 
 def explain_row(context: TurnContext, row: int) -> Card:
-    """One item with its claims; those of the request too, when it is in the shown list."""
-    knowledge = context.knowledge
-    item = knowledge.catalogue.item(row)
+    """One item with its claims, verified by ranking again; those of the request too, when it is in the shown list."""
+    item = context.knowledge.catalogue.item(row)
     shown = next((card for card in context.bus.cards if card.id == item.id), None)
-    only = np.zeros(len(knowledge.catalogue), dtype=np.bool_)
-    only[row] = True
-    ranking = ranked_for(context, only, 1, tastes=tastes_of(context), repeats=True)
-    ranked = ranking[0] if ranking else None
+    if not context.knowledge.catalogue.available[row]:
+        context.notice("It was taken out of the catalogue: it is not recommended. Its rank is what it would be.")
+    elif seen_rows(context)[row]:
+        context.notice(
+            "It is on your record: what you know is not recommended. Its rank is what it would be without that record."
+        )
+    standings = Standings(context, row, shown=shown is not None)
+    ranked = rank_one(context, standings, row)
+    found = explained(context, item, ranked, standings, shown)
     return Card.of(
         item,
         ordinal=shown.ordinal if shown else 1,
-        score=ranked.score if ranked else 0.0,
-        parts=ranked.parts if ranked else {},
+        score=ranked.score,
+        parts=ranked.parts,
         ranks=shown.ranks if shown else {},
-        claims=item_claims(
-            context,
-            item,
-            ranked=ranked,
-            ranks=shown.ranks if shown else None,
-            query=context.bus.query if shown else None,
-            cited=context.bus.cited if shown else (),
-        ),
+        claims=found.claims,
+        verification=found.verification,
     )
+
+
+def rank_one(context: TurnContext, standings: Standings, row: int) -> Ranked:
+    """What the ranker says of one item, whether or not the user knows it, with every contribution."""
+    ranker = context.knowledge.ranker
+    only = np.zeros(ranker.n_items, dtype=np.bool_)
+    only[row] = True
+    tastes = standings.tastes
+    (ranked,) = ranker.recommend(
+        standings.history, k=1, mask=only, tastes=tastes, repeats=True, debias=standings.debias, reasons=False
+    )
+    return replace(ranked, contributions=tuple(ranker.contributions(standings.history, row, tastes)))

@@ -6,9 +6,11 @@ what is sold: the fields follow from what is filled in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from statistics import median
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +18,19 @@ from pydantic import Field, ValidationError, create_model
 
 from ..catalog.filters import Filter, mask
 from ..catalog.items import AttributeSpec, Catalogue
-from ..catalog.text import fold
+from ..catalog.text import one_line
 from ..errors import ToolError
 from .base import Arguments
-from .linker import closest
+from .names import Named, find_name
+
+A = TypeVar("A", bound=Arguments)
 
 #: A label attribute with at most this many values is offered as a choice; with more, by name.
 MOST_CHOICES = 40
 MOST_NUMBERS = 3
 MOST_CHOICE_FACETS = 2
+#: Names told one by one where several bear what was said.
+MOST_TOLD = 5
 #: Numbers people ask by, first; others follow by how many items have them.
 USUAL_NUMBERS = ("year", "price", "runtime")
 
@@ -87,6 +93,15 @@ def facet_fields(facets: Facets) -> dict[str, Any]:
             str | None,
             Field(default=None, max_length=60, description="a name to leave out"),
         )
+    if facets.numbers:
+        compared = Literal[tuple(spec.name for spec in facets.numbers)]  # type: ignore[valid-type]
+        for way in ("more", "less"):
+            about = f"what there should be {way} of than in the list shown, or than in the item it should be like"
+            fields[way] = (compared | None, Field(default=None, description=about))
+    fields["without"] = (
+        str | None,
+        Field(default=None, max_length=60, description="what it should not be about, in words"),
+    )
     return fields
 
 
@@ -126,18 +141,50 @@ class Asked:
         rows: shape (n_items,), which items pass.
         words: the filters as people say them ("genres Comedy", "year from 1990").
         cited: (attribute, value) pairs that each shown item meets, for claims.
+        unwanted: what the items should not be about, in words.
+        readings: sentences on names that were taken for others than were said.
     """
 
     rows: NDArray[np.bool_]
     words: tuple[str, ...]
     cited: tuple[str, ...]
+    unwanted: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
+
+
+def settled(facets: Facets, arguments: A, shown: Mapping[str, Sequence[float]]) -> A:
+    """Comparisons as bounds: "newer" is a year above the middle of the years shown.
+
+    A bound that was given stays where it is the narrower one.
+
+    Args:
+        arguments: of one call.
+        shown: the numbers of what is compared with, by attribute.
+
+    Raises:
+        ToolError: nothing is shown that has the attribute.
+    """
+    given = arguments.model_dump(exclude_none=True)
+    bounds: dict[str, Any] = {}
+    for way in ("more", "less"):
+        name = given.get(way)
+        if name is None:
+            continue
+        values = shown.get(name)
+        if not values:
+            raise ToolError(f"{way} {name} than what? Nothing is shown that has a {name}: give a number")
+        if way == "more":
+            bounds[f"{name}_min"] = max(math.floor(median(values)) + 1, given.get(f"{name}_min", -math.inf))
+        else:
+            bounds[f"{name}_max"] = min(math.ceil(median(values)) - 1, given.get(f"{name}_max", math.inf))
+    return arguments.model_copy(update={**bounds, "more": None, "less": None}) if bounds else arguments
 
 
 def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked:
     """Turn a call's filter arguments into rows.
 
     Raises:
-        ToolError: a name that the catalogue does not hold (with the closest it does), or a range that is empty.
+        ToolError: a name that the catalogue does not hold, or not clearly (then it asks which), or an empty range.
     """
     given = {k: v for k, v in arguments.model_dump().items() if v is not None}
     filters: list[Filter] = []
@@ -164,32 +211,42 @@ def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked
             words.append(f"{spec.name} up to {high}")
             cited.append(spec.name)
     rows = mask(catalogue, tuple(filters))
+    readings: list[str] = []
     for field, keep in (("named", True), ("not_named", False)):
         if field in given:
-            found, attributes = rows_named(catalogue, facets, given[field])
-            rows = rows & (found if keep else ~found)
-            words.append(given[field] if keep else f"not {given[field]}")
+            named = rows_named(catalogue, facets, given[field])
+            rows = rows & (named.rows if keep else ~named.rows)
+            # One name that was taken for what was said stands in its place; several all bear what was said.
+            name = named.taken[0] if len(named.taken) == 1 else given[field]
+            words.append(name if keep else f"not {name}")
             if keep:
-                cited.extend(attributes)
-    return Asked(rows=rows, words=tuple(words), cited=tuple(dict.fromkeys(cited)))
+                cited.extend(named.attributes)
+            readings.extend(_reading(given[field], named))
+    unwanted = tuple(filter(None, (one_line(given.get("without", ""), 60),)))
+    words.extend(f"not {one}" for one in unwanted)
+    return Asked(
+        rows=rows,
+        words=tuple(words),
+        cited=tuple(dict.fromkeys(cited)),
+        unwanted=unwanted,
+        readings=tuple(readings),
+    )
 
 
-def rows_named(catalogue: Catalogue, facets: Facets, name: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Items that carry a name under any name facet, and the attributes it was found under.
+def rows_named(catalogue: Catalogue, facets: Facets, name: str) -> Named:
+    """Items that carry a name under any name facet: see :func:`.names.find_name`.
 
     Raises:
-        ToolError: no attribute holds it; names the closest value there is.
+        ToolError: no attribute holds it, or several names come near: then the message asks which was meant.
     """
-    found = np.zeros(len(catalogue), dtype=np.bool_)
-    attributes: list[str] = []
-    for spec in facets.names:
-        rows = mask(catalogue, (Filter(attribute=spec.name, op="is", value=name),))
-        if not rows.any() and len(fold(name)) >= 4:
-            rows = mask(catalogue, (Filter(attribute=spec.name, op="contains", value=name),))
-        if rows.any():
-            found |= rows
-            attributes.append(spec.name)
-    if not attributes:
-        near = closest(name, [v for spec in facets.names for v in spec.values])
-        raise ToolError(f"nothing here carries the name {name!r}" + (f"; the closest is {near!r}" if near else ""))
-    return found, tuple(attributes)
+    return find_name(catalogue, facets.names, name)
+
+
+def _reading(said: str, named: Named) -> list[str]:
+    """What a name was taken for, where that is not what was said."""
+    if not named.taken:
+        return []
+    told = [one_line(name, 60) for name in named.taken[:MOST_TOLD]]
+    more = len(named.taken) - len(told)
+    what = told[0] if len(named.taken) == 1 else "any of " + ", ".join(told) + (f" and {more} more" if more else "")
+    return [f"“{one_line(said, 60)}” was read as {what}."]

@@ -51,7 +51,7 @@ def make(ordinals: int, scale: tuple[float, float] | None) -> Tool:
     arguments: type[Arguments] = create_model("RecordFeedback", __base__=Arguments, **fields)
     return Tool(
         name="record_feedback",
-        summary="note what the user likes, dislikes or has seen, whenever they say so",
+        summary="note what the user likes, dislikes, has seen or passes over",
         arguments=arguments,
         run=record,
         commits=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ..catalog.text import one_line
@@ -13,8 +14,8 @@ from ..ranking.debias import Debias
 from ..ranking.diversity import DiversityConfig
 from .base import Arguments, ListSource, Tool, TurnContext
 from .claims import item_claims
-from .facets import Facets, arguments_with_facets, filters_of, resolve
-from .results import Card
+from .facets import Facets, arguments_with_facets, filters_of, resolve, settled
+from .results import Card, numbers_shown
 from .taste import hidden_rows, ranked_for, tastes_of
 
 
@@ -26,7 +27,7 @@ def make(facets: Facets) -> Tool:
 
     return Tool(
         name="recommend",
-        summary="the best items for this user when no subject is named",
+        summary="the best for this user when no subject is named",
         arguments=arguments,
         run=run,
         lists=True,
@@ -35,12 +36,35 @@ def make(facets: Facets) -> Tool:
 
 def recommend(context: TurnContext, facets: Facets, call: Arguments) -> str:
     """Rank the whole catalogue for the user and put the best on the bus."""
+    call = settled(facets, call, comparable(context, facets, call))
     asked = resolve(context.knowledge.catalogue, facets, call)
-    cards = rank_cards(context, asked.rows, cited=asked.cited)
+    for reading in asked.readings:
+        context.notice(reading)
+    cards = rank_cards(context, asked.rows, cited=asked.cited, unwanted=asked.unwanted)
     context.fill(cards, cited=asked.cited, source=ListSource(filters_of(facets, call), debias=context.debias))
     if not cards:
         return "nothing left that fits: loosen the filters"
     return f"{len(cards)} ranked: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
+
+
+def comparable(context: TurnContext, facets: Facets, call: Arguments) -> dict[str, list[float]]:
+    """The numbers that "newer" or "cheaper" compares with: those of the list shown.
+
+    Where none is shown, the middle of the catalogue stands for it, and the reply says so.
+    """
+    shown = numbers_shown(context.bus.cards)
+    given = call.model_dump(exclude_none=True)
+    catalogue = context.knowledge.catalogue
+    for way in ("more", "less"):
+        spec = next((one for one in facets.numbers if one.name == given.get(way)), None)
+        if spec is None or spec.name in shown:
+            continue
+        usual = catalogue.frame[spec.name].filter(pl.Series(catalogue.available)).median()
+        if isinstance(usual, float):
+            shown[spec.name] = [usual]
+            middle = f"{way} {spec.name} than the catalogue's middle, {usual:g}"
+            context.notice(f"Nothing is shown to compare with: {middle}.")
+    return shown
 
 
 def rank_cards(
@@ -48,11 +72,12 @@ def rank_cards(
     keep: NDArray[np.bool_],
     *,
     cited: Sequence[str] = (),
+    unwanted: Sequence[str] = (),
     dials: DiversityConfig | None = None,
 ) -> list[Card]:
     """The best of the rows in ``keep``, as :func:`rank_rows` finds them, with what is claimed of each."""
     cards = []
-    for ordinal, ranked in enumerate(rank_rows(context, keep, dials=dials), start=1):
+    for ordinal, ranked in enumerate(rank_rows(context, keep, unwanted=unwanted, dials=dials), start=1):
         item = context.knowledge.catalogue.item(ranked.row)
         claims = item_claims(context, item, ranked=ranked, cited=cited)
         cards.append(Card.of(item, ordinal=ordinal, score=ranked.score, parts=ranked.parts, claims=claims))
@@ -64,12 +89,14 @@ def rank_rows(
     keep: NDArray[np.bool_],
     *,
     k: int | None = None,
+    unwanted: Sequence[str] = (),
     dials: DiversityConfig | None = None,
     debias: float | Debias | None = None,
 ) -> list[Ranked]:
     """The best of the rows in ``keep``; what the user knows, and what is unavailable, is left out.
 
     Args:
+        unwanted: what this request does not want, in words.
         k: how many; None: as many as a list of this turn shows.
         dials: how varied the list is; None: as the ranker has them.
         debias: the dial of the correction for popularity, or the correction; None: the request's dial, else what the
@@ -79,7 +106,7 @@ def rank_rows(
         UserError: the dial is not in [0, 1].
     """
     knowledge = context.knowledge
-    tastes = tastes_of(context)
+    tastes = tastes_of(context, unwanted)
     allowed = keep & ~hidden_rows(context, tastes) & knowledge.catalogue.available
     dials = dials or knowledge.ranker.dials()
     return ranked_for(context, allowed, context.k if k is None else k, tastes=tastes, dials=dials, debias=debias)

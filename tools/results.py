@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,11 +26,32 @@ class Evidence(Record):
     """A record that a claim rests on.
 
     ``id`` says where it lives: ``catalogue:<item>:<attribute>``, ``log:<user>:<item>``,
-    ``event:<id>``, ``view:<view>:<item>``, ``model:<name>:<item>`` or ``causal:popularity``.
+    ``event:<id>``, ``view:<view>:<item>``, ``model:<name>:<item>``, ``pair:<item>:<item>`` (people who chose both),
+    ``profile:<attribute>`` (counted over the user's records) or ``causal:popularity``.
     """
 
     id: str
     text: str
+
+
+class Verdict(Record):
+    """What became of an item's rank when a claim's evidence was left out and all was ranked again.
+
+    ``necessary``: it left the first places, or, where it stood beyond them, fell to twice its rank or further.
+    ``contributes``: it fell by less. ``unmoved``: true, but the rank does not rest on it. ``condition``: the search let
+    nothing else through, so that there is no ranking without it to compare with.
+    """
+
+    label: Literal["necessary", "contributes", "unmoved", "condition"]
+    rank: int = Field(description="with everything")
+    rank_without: int | None = Field(
+        default=None, description="without the evidence; null for a condition and where no evidence can be left out"
+    )
+    rank_alone: int | None = Field(
+        default=None, description="when of all that is known of the user nothing else is kept; null as `rank_without`"
+    )
+    score: float = Field(description="the ranker's, with everything")
+    score_without: float | None = Field(default=None, description="the ranker's, without the evidence")
 
 
 class Claim(Record):
@@ -38,6 +59,45 @@ class Claim(Record):
 
     text: str
     evidence: tuple[str, ...] = Field(min_length=1)
+    verdict: Verdict | None = Field(default=None, description="where it was verified, as for `explain`")
+
+
+class Listed(Record):
+    """An item by its id and title."""
+
+    id: str
+    title: str
+
+
+class Counterfactual(Record):
+    """The smallest set of past records found without which an item would not be among the first ``top``.
+
+    No part of the set does it alone. Where none of up to five was found, the records are those whose removal took the
+    item furthest.
+    """
+
+    found: bool
+    evidence: tuple[str, ...]
+    items: tuple[Listed, ...] = Field(description="the items the records are about, without stated tastes")
+    words: tuple[str, ...] = Field(description="the records in words, in the order of `evidence`")
+    rank_without: int
+    ranked: int = Field(description="how often all was ranked again to find it")
+
+
+class Verification(Record):
+    """An explanation as a whole, verified by ranking again."""
+
+    rank: int = Field(description="by score, before a list is made varied")
+    candidates: int = Field(description="how many items the rank is among")
+    top: int = Field(description="the first so many are 'here': as far down as the list on the table reaches, else 10")
+    listed: bool = Field(description="whether the list on the table holds the item")
+    rank_without: int | None = Field(description="without the evidence of all claims; null where none can be left out")
+    rank_alone: int = Field(description="when of all that is known of the user only the evidence of the claims is kept")
+    counterfactual: Counterfactual | None = Field(
+        default=None, description="null where the item is not among the first places, or nothing is known of the user"
+    )
+    counterpoint: Claim | None = Field(default=None, description="what speaks against the item, where something does")
+    considered: int = Field(description="true reasons that were measured; those with the greatest effect became claims")
 
 
 class Card(Record):
@@ -53,6 +113,7 @@ class Card(Record):
     parts: Mapping[str, float] = Field(description="what each part of the ranker or each view gave to the score")
     ranks: Mapping[str, int] = Field(description="rank in each searched view, 1 = best")
     claims: tuple[Claim, ...] = ()
+    verification: Verification | None = Field(default=None, description="where the item was explained")
 
     @classmethod
     def of(
@@ -64,6 +125,7 @@ class Card(Record):
         parts: Mapping[str, float] | None = None,
         ranks: Mapping[str, int] | None = None,
         claims: tuple[Claim, ...] = (),
+        verification: Verification | None = None,
     ) -> Card:
         return cls(
             ordinal=ordinal,
@@ -76,6 +138,7 @@ class Card(Record):
             parts={name: round(float(value), 6) for name, value in (parts or {}).items()},
             ranks=dict(ranks or {}),
             claims=claims,
+            verification=verification,
         )
 
 
@@ -87,13 +150,6 @@ class ToolRun(Record):
     ok: bool
     observation: str
     seconds: float
-
-
-class Listed(Record):
-    """An item by its id and title."""
-
-    id: str
-    title: str
 
 
 class ListVariant(Record):
@@ -129,6 +185,14 @@ class PopularityCheck(Record):
     )
 
 
+class Writing(Record):
+    """What became of the sentences that a language model wrote for a reply."""
+
+    sentences: int = Field(description="sentences it wrote")
+    replaced: int = Field(description="of these, how many the evidence did not hold: claims stand in their place")
+    reasons: tuple[str, ...] = Field(default=(), description="what each of those said that no evidence holds")
+
+
 class Turn(Versioned):
     """One exchange, whole."""
 
@@ -152,6 +216,9 @@ class Turn(Versioned):
         default=0,
         description="how often the language model was asked; 0 where demonstrations and message left it no choice",
     )
+    writing: Writing | None = Field(
+        default=None, description="where a language model wrote the words above the list; null: they were composed"
+    )
     simulated: bool = Field(default=False, description="the log behind the figures is simulated")
     seconds: Mapping[str, float] = Field(default_factory=dict, description="time each node took, and 'first_result'")
 
@@ -173,3 +240,13 @@ class Failure(Versioned):
 
     schema_: Literal["llm4rec.error/1"] = Field(default="llm4rec.error/1", alias="schema")
     error: str
+
+
+def numbers_shown(cards: Sequence[Card]) -> dict[str, list[float]]:
+    """The numbers of the items on the table, by attribute."""
+    shown: dict[str, list[float]] = {}
+    for card in cards:
+        for name, value in card.attributes.items():
+            if isinstance(value, float):
+                shown.setdefault(name, []).append(value)
+    return shown

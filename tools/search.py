@@ -15,13 +15,13 @@ from ..ranking.debias import Debias
 from ..ranking.tastes import TasteMatches
 from .base import Arguments, ListSource, Tool, TurnContext
 from .claims import item_claims
-from .facets import Facets, arguments_with_facets, filters_of, resolve
+from .facets import Facets, arguments_with_facets, filters_of, resolve, settled
 from .linker import Ambiguous
 from .mentions import said_beyond
-from .rank import rank_cards
+from .rank import comparable, rank_cards
 from .results import Card
-from .target import item_row
-from .taste import hidden_rows, history_of, ranked_for, seen_rows, tastes_of
+from .target import item_row, row_meant
+from .taste import UNWANTED, hidden_rows, history_of, ranked_for, seen_rows, tastes_of
 
 #: How many hits are fetched before they are ordered for the user.
 DEPTH = 60
@@ -47,7 +47,7 @@ def make(facets: Facets) -> Tool:
 
     return Tool(
         name="search_items",
-        summary="find items by subject, mood or plot, by likeness to a title, or by a given picture",
+        summary="find items by subject, mood, plot, likeness to a title, picture or filters",
         arguments=arguments,
         run=run,
         lists=True,
@@ -56,20 +56,33 @@ def make(facets: Facets) -> Tool:
 
 def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
     """Search, leave out what the user knows, order the rest by request first and person second."""
+    call = settled(facets, call, _compared(context, facets, call))
     asked = resolve(context.knowledge.catalogue, facets, call)
+    for reading in asked.readings:
+        context.notice(reading)
     given = call.model_dump()
     text, like = given.get("query"), given.get("like")
     context.pool = ()
     if like and not _is_known(context, like):
         context.notice(f"Nothing here is called “{one_line(like, 60)}”: its words were searched for instead.")
         text, like = " ".join(filter(None, (text, like))), None
+    elif like:
+        row_meant(context, like)  # asks which of namesakes; says what was taken for a misspelling
+    subject = text is not None  # else the filters are all that is asked: what they refuse is no subject
     if text is None and not like and context.image is None:
         text = " ".join(asked.words) or context.message
-    if asked.words and not like and context.image is None and not _is_beyond(text or "", facets, given):
-        cards = rank_cards(context, asked.rows, cited=asked.cited)
+    filtered = asked.words and not like and context.image is None
+    if filtered and not (subject and _is_beyond(text or "", facets, given)):
+        cards = rank_cards(context, asked.rows, cited=asked.cited, unwanted=asked.unwanted)
     else:
         cards = search_cards(
-            context, text=text, like=(like,) if like else (), keep=asked.rows, cited=asked.cited, personal=True
+            context,
+            text=text,
+            like=(like,) if like else (),
+            keep=asked.rows,
+            cited=asked.cited,
+            unwanted=asked.unwanted,
+            personal=True,
         )
     _say_known_picture(context)
     source = ListSource(filters_of(facets, call), context.pool, context.debias)
@@ -90,6 +103,16 @@ def _is_beyond(text: str, facets: Facets, given: Mapping[str, object]) -> bool:
     names = [str(given[name]) for name in ("named", "not_named") if given.get(name)]
     numbers = any(given.get(f"{spec.name}_{end}") is not None for spec in facets.numbers for end in ("min", "max"))
     return bool(said_beyond(text, [*labels, *names], numbers=numbers))
+
+
+def _compared(context: TurnContext, facets: Facets, call: Arguments) -> dict[str, list[float]]:
+    """The numbers that "newer" or "cheaper" compares with: of the item it should be like, else of the list shown."""
+    like = call.model_dump().get("like")
+    if like and _is_known(context, like):
+        catalogue = context.knowledge.catalogue
+        item = catalogue.item(item_row(catalogue, like, context.bus))
+        return {name: [value] for name, value in item.attributes.items() if isinstance(value, float)}
+    return comparable(context, facets, call)
 
 
 def _is_known(context: TurnContext, like: str) -> bool:
@@ -119,6 +142,7 @@ def search_cards(
     like: Sequence[str],
     keep: NDArray[np.bool_],
     cited: Sequence[str] = (),
+    unwanted: Sequence[str] = (),
     personal: bool,
     unseen: bool = True,
     debias: float | Debias | None = None,
@@ -127,6 +151,7 @@ def search_cards(
 
     Args:
         like: ids or titles of items to be like.
+        unwanted: what it should not be about, in words; items that a label says it of are left out, others put lower.
         personal: order by reciprocal ranks of the request (twice) and of the user's own ranking (up to once).
         unseen: leave out what the user knows.
         debias: the dial of the correction for popularity in the user's own ranking, or the correction; None: that of
@@ -134,7 +159,7 @@ def search_cards(
     """
     knowledge = context.knowledge
     likes = tuple(knowledge.catalogue.ids[item_row(knowledge.catalogue, one, context.bus)] for one in like)
-    tastes = tastes_of(context) if personal else None
+    tastes = tastes_of(context, unwanted) if personal else None
     if unseen:
         keep = keep & ~hidden_rows(context, tastes)
     hits = knowledge.searcher.search(
@@ -192,8 +217,25 @@ def ordered_for(
     by_row = {ranked.row: ranked for ranked in ranking}
     place = {ranked.row: rank for rank, ranked in enumerate(ranking, start=1)}
     person = min(1.0, len(history_of(context)) / KNOWN_AT)
+    refused = refused_of(rows, tastes)
     order = [
-        (REQUEST_WEIGHT / (RRF_K + rank) + person / (RRF_K + place.get(row, DEPTH)), row, by_row.get(row))
+        (
+            REQUEST_WEIGHT / (RRF_K + rank)
+            + person / (RRF_K + place.get(row, DEPTH))
+            - REQUEST_WEIGHT * refused.get(row, 0.0),
+            row,
+            by_row.get(row),
+        )
         for rank, row in enumerate(rows, start=1)
     ]
     return sorted(order, key=lambda found: -found[0])  # stable: the request's order breaks ties
+
+
+def refused_of(rows: Sequence[int], tastes: TasteMatches | None) -> dict[int, float]:
+    """By row: the reciprocal rank of how much it is about what the request does not want; none where it is not."""
+    if tastes is None or UNWANTED not in tastes.refs:
+        return {}
+    asked = [at for at, ref in enumerate(tastes.refs) if ref == UNWANTED]
+    about = -tastes.signed[asked].sum(axis=0)
+    most_first = sorted((row for row in rows if about[row] > 0), key=lambda row: -about[row])
+    return {row: 1.0 / (RRF_K + rank) for rank, row in enumerate(most_first, start=1)}

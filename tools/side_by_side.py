@@ -44,7 +44,8 @@ def variants(context: TurnContext, facets: Facets) -> tuple[ListVariant, ...]:
 def _ranker(context: TurnContext, facets: Facets, source: ListSource) -> Callable[[Debias], list[int]]:
     """From a dial to the rows of the list. What does not depend on the dial is found once."""
     knowledge, k = context.knowledge, len(context.bus)
-    tastes = tastes_of(context)
+    unwanted = source.filters.get("without")
+    tastes = tastes_of(context, (str(unwanted),) if unwanted else ())
     open_to = knowledge.catalogue.available & ~hidden_rows(context, tastes)
     if source.pool:
         known = [knowledge.catalogue.row_of[one] for one in source.pool if one in knowledge.catalogue.row_of]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ from ..ranking.diversity import DiversityConfig
 from ..ranking.history import History, from_events, from_log, merge
 from ..ranking.tastes import Taste, TasteMatches, match_tastes
 from .base import TurnContext
+
+#: Stands where a taste names its event: what the request did not want.
+UNWANTED = "request:without"
 
 
 def history_of(context: TurnContext) -> History:
@@ -32,12 +37,16 @@ def history_of(context: TurnContext) -> History:
     return merge(base, from_events([r for r, _, _ in live], [w for _, w, _ in live], [e for _, _, e in live]))
 
 
-def tastes_of(context: TurnContext) -> TasteMatches | None:
-    """The user's stated tastes against every item; None when nothing was stated."""
-    if not context.profile.tastes:
+def tastes_of(context: TurnContext, unwanted: Sequence[str] = ()) -> TasteMatches | None:
+    """The user's stated tastes against every item; None when nothing was stated.
+
+    ``unwanted`` is what this request alone does not want, in words.
+    """
+    if not context.profile.tastes and not unwanted:
         return None
     knowledge = context.knowledge
     stated = [Taste(t.attribute, t.term, t.polarity, f"event:{t.event_id}") for t in context.profile.tastes]
+    stated += [Taste(None, term, -1, UNWANTED) for term in unwanted]
     return match_tastes(
         knowledge.catalogue, stated, knowledge.ranker.views.get("text"), knowledge.searcher.text_encoder.encode
     )
@@ -74,7 +83,6 @@ def ranked_for(
     k: int,
     *,
     tastes: TasteMatches | None,
-    repeats: bool = False,
     dials: DiversityConfig | None = None,
     debias: float | Debias | None = None,
     reasons: bool = True,
@@ -82,7 +90,6 @@ def ranked_for(
     """The best of the rows in ``mask`` for this user.
 
     Args:
-        repeats: lets known items in (to explain one).
         dials: for a varied list; None: in the order of the scores.
         debias: as for :func:`debias_of`.
         reasons: with what moved each item, which takes as long as the rest.
@@ -92,7 +99,6 @@ def ranked_for(
         k=k,
         mask=mask,
         tastes=tastes,
-        repeats=repeats,
         dials=dials,
         debias=debias_of(context, debias),
         reasons=reasons,

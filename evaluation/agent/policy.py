@@ -189,6 +189,8 @@ def _language_model(llm: str | None) -> tuple[str, str]:
         return "none, rules plan", RULES
     source = resolve(llm)
     content = sha256(source.path) if source.path is not None else f"{source.url} {source.model}"
+    if source.adapter is not None and source.adapted == "runtime":
+        content += f" {sha256(source.adapter)}"
     return source.name, f"{source.name} {content}"
 
 
