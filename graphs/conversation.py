@@ -116,7 +116,8 @@ class Conversation:
         desk = runtime.context
         _tell(NodeStarted(node="act"))
         tools = self.toolbox(len(desk.bus))
-        already = {_key(run["name"], run["arguments"]) for run in state.get("runs", [])}
+        earlier = {_key(run["name"], run["arguments"]): run for run in state.get("runs", [])}
+        already = set(earlier)
         planned = state.get("planned", [])
         order = sorted(range(len(planned)), key=lambda i: not _commits(tools, planned[i]["name"]))
         runs: list[ToolRun] = []
@@ -129,6 +130,9 @@ class Conversation:
                 run = ToolRun(
                     name=call["name"], arguments=call["args"], ok=False, observation="already done", seconds=0.0
                 )
+                before = earlier.get(_key(call["name"], call["args"]))
+                if before is not None and not before["ok"] and before["observation"] != run.observation:
+                    failures.append(before["observation"])  # planned again as it was: the reply still says what failed
             else:
                 run = _run(desk, tools, call)
                 if not run.ok:

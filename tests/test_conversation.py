@@ -130,6 +130,14 @@ def test_four_rounds_at_most(talk: Recommender, model: ScriptedChatModel) -> Non
     assert "could not" in turn.reply
 
 
+def test_a_failing_call_that_is_planned_again_as_it_was_is_told(talk: Recommender, model: ScriptedChatModel) -> None:
+    empty = calls(("search_items", {"query": "pen", "price_min": 90, "price_max": 10}))
+    model.enqueue(empty, empty)
+    turn = talk.chat("u1", "a pen from 90 up to 10")
+    assert [run.ok for run in turn.tools] == [False, False]
+    assert "price_min 90 is above price_max 10" in turn.reply.replace("\\", "")
+
+
 def test_a_failing_model_is_said_and_rules_plan(talk: Recommender, model: ScriptedChatModel) -> None:
     model.enqueue(RuntimeError("gone"))
     turn = talk.chat("u1", "recommend something")
