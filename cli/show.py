@@ -35,7 +35,7 @@ def console(stderr: bool = False) -> Console:
 def _console(stderr: bool, width: int | None) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, width=width)
+    return Console(stderr=stderr, highlight=False, emoji=False, width=width)  # ids hold ":100:"
 
 
 def out(*things: Any) -> None:

@@ -43,7 +43,7 @@ def tune(
 ) -> None:
     """Train an adapter by which a small llama-architecture model plans. About 80 minutes on two cores; a GPU is used.
 
-    Needs the extra llm4rec[tune]. A run that was stopped continues where it was: give the same options again.
+    Needs what comes with the extra 'tune'. A run that was stopped continues where it was: give the same options again.
     """
     from ..agent.opening import read_catalogue
     from ..agent.tuning.run import corpus_of, tune

@@ -225,3 +225,10 @@ def test_json_of_a_real_process(shop_built: Path, tmp_path: Path) -> None:
     assert out.count("\n") == 1
     assert json.loads(out)["cards"]
     assert not err
+
+
+def test_signs_in_ids_are_no_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    from llm4rec.cli import show
+
+    show.out("catalogue:100:cast")
+    assert "catalogue:100:cast" in capsys.readouterr().out
