@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..causal.report import Answer
 from ..errors import UserError
 from .fairness import Fairness
-from .results import DataInfo, Estimate, Groups, ReplayResult
+from .results import DataInfo, Estimate, Groups, ReplayResult, read_kept
 
 #: Name of the curve's document in its folder.
 CURVE = "curve.json"
@@ -189,13 +189,4 @@ def read_curve(folder: Path) -> Curve:
     Raises:
         UserError: it is missing or damaged.
     """
-    path = folder / CURVE
-    try:
-        return Curve.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no {CURVE}: run 'llm4rec bias --curve' first") from None
-    except (NotADirectoryError, IsADirectoryError):
-        raise UserError(f"{folder} is no folder with a file {CURVE} in it: name the folder") from None
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the file"
-        raise UserError(f"{path} is damaged at {where}: run 'llm4rec bias --curve' again") from None
+    return read_kept(Curve, folder, CURVE, made="llm4rec bias --curve", mend="llm4rec bias --curve")

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 from ..threads import cores
 from .intervals import Interval
+
+M = TypeVar("M", bound=BaseModel)
 
 #: Name of the document in a replay's folder.
 RESULT = "replay.json"
@@ -204,16 +206,28 @@ def read_result(folder: Path) -> ReplayResult:
     Raises:
         UserError: it is missing or damaged.
     """
-    path = folder / RESULT
+    return read_kept(ReplayResult, folder, RESULT, made="llm4rec replay", mend="llm4rec replay --resume")
+
+
+def read_kept(form: type[M], folder: Path, name: str, *, made: str, mend: str) -> M:
+    """A record from a file of a folder.
+
+    Args:
+        form: what it is. made, mend: the commands that write it, and write it again.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = folder / name
     try:
-        return ReplayResult.model_validate_json(path.read_bytes())
+        return form.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{folder} has no {RESULT}: run 'llm4rec replay' first") from None
+        raise UserError(f"{folder} has no {name}: run '{made}' first") from None
     except (NotADirectoryError, IsADirectoryError):
-        raise UserError(f"{folder} is no folder with a file {RESULT} in it: name the folder") from None
+        raise UserError(f"{folder} is no folder with a file {name} in it: name the folder") from None
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the file"
-        raise UserError(f"{path} is damaged at {where}: run 'llm4rec replay --resume' again") from None
+        raise UserError(f"{path} is damaged at {where}: run '{mend}' again") from None
 
 
 def number(value: float) -> float | None:

@@ -185,8 +185,7 @@ def nearest(encoder: TextEncoder, texts: list[str], others: list[str]) -> NDArra
 
 def test_no_held_out_message_was_trained_on(encoder: TextEncoder) -> None:
     lines = corpus()
-    if not lines:
-        pytest.skip("the corpus holds no phrasings yet")
+    assert len(lines) > 1000
     phrasings = list(
         dict.fromkeys(
             text for line in lines for text in (bare(line["say"]), filled(line["say"], line.get("domain", ""))) if text

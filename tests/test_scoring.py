@@ -41,15 +41,7 @@ from llm4rec.graphs.planner import ASKED, PlanRequest
 from pydantic import ValidationError
 
 LIST = ("Heat", "Ronin", "Das Boot")
-TOOLS = (
-    "search_items",
-    "recommend",
-    "record_feedback",
-    "describe_item",
-    "explain",
-    "get_history",
-    "estimate_bias",
-)
+TOOLS = tuple(make_shell("films").tools())
 
 
 def record(required: str = "", allowed: str = "", **fields: Any) -> Record:
@@ -485,21 +477,6 @@ def test_schemas() -> None:
     assert not valid(tools, [call("search_items", genres="Cheese")])
     assert not valid(tools, [call("delete_everything")])
     assert valid(tools, [])
-
-
-def test_the_interval_of_a_share_is_wilsons() -> None:
-    # Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263
-    low, high = Share(81, 263).interval
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert Share(0, 0).interval == (0.0, 1.0)
-
-
-@given(st.integers(0, 50), st.integers(1, 50))
-def test_a_share_lies_in_its_interval(right: int, more: int) -> None:
-    share = Share(right, right + more)
-    low, high = share.interval
-    assert 0 <= low <= share.value + 1e-12
-    assert share.value <= high + 1e-12 <= 1 + 1e-9
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=30))
