@@ -1,8 +1,10 @@
 """How many threads each library may use, set in one place.
 
 torch and llama.cpp each start a pool of spinning threads. On two cores the pools fight: a 9 ms
-text encoding has been seen to take 480 ms while llama.cpp's threads spun. So the pools are told to
-sleep when idle (``OMP_WAIT_POLICY``), and their sizes come from here and nowhere else.
+text encoding has been seen to take 480 ms while llama.cpp's threads spun for as long as they like. But threads that
+fall asleep at once take longer to wake than most of a small model's products take: plans have been seen to
+take twice as long. So the pools spin for a fraction of a millisecond, then sleep (``GOMP_SPINCOUNT``), and
+their sizes come from here and nowhere else.
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ def configure() -> None:
     Must run before torch, numpy's BLAS pools or llama.cpp are used; `llm4rec/__init__.py` calls it.
     Values already in the environment win.
     """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Both: the count alone is not heeded where a process has several pools on few cores.
+        os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for name, value in {
-        "OMP_WAIT_POLICY": "PASSIVE",
         "KMP_BLOCKTIME": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "ANONYMIZED_TELEMETRY": "False",  # chromadb

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from .. import threads
 from ..catalog.workspace import Workspace
-from ..errors import Llm4RecError
+from ..errors import Llm4RecError, UserError
 from ..tools.results import Record, Versioned
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Examination(Versioned):
         return all(finding.level != "bad" for finding in self.findings)
 
 
-def examine(root: Path, llm: str | None, adapter: Path | None = None) -> Examination:
+def examine(root: Path, llm: str | None, adapter: Path | None = None, *, profiles: str | None = None) -> Examination:
     """Look at everything; whatever is broken becomes a finding, not an error."""
     findings = [
         Finding(
@@ -67,7 +67,7 @@ def examine(root: Path, llm: str | None, adapter: Path | None = None) -> Examina
         ("packages", _packages),
         ("language model", lambda: _language_model(llm, adapter)),
         ("encoders", _encoders),
-        ("workspace", lambda: _workspace(root)),
+        ("workspace", lambda: _workspace(root, profiles)),
     ):
         findings.extend(_guarded(name, look))
     return Examination(findings=tuple(findings))
@@ -97,6 +97,8 @@ def _packages() -> Iterator[Finding]:
 def _language_model(llm: str | None, adapter: Path | None) -> Iterator[Finding]:
     from .llm import describe_llm
 
+    if llm == "rules" and adapter is not None:
+        raise UserError(f"{adapter}: the rule-based planner takes no adapter; leave out --adapter")
     if llm == "rules":
         yield Finding(level="note", what="language model", text="none: the rule-based planner is asked for")
         return
@@ -111,7 +113,7 @@ def _encoders() -> Iterator[Finding]:
     yield Finding(level="ok", what="encoders", text=f"bundled image weights: {bundled_image_weights()}")
 
 
-def _workspace(root: Path) -> Iterator[Finding]:
+def _workspace(root: Path, profiles: str | None) -> Iterator[Finding]:
     if not root.exists():
         yield Finding(level="note", what="workspace", text=f"none at {root}: make one with 'llm4rec build'")
         return
@@ -129,14 +131,14 @@ def _workspace(root: Path) -> Iterator[Finding]:
     )
     from .opening import open_workspace
 
-    opened = open_workspace(root)
+    opened = open_workspace(root, profiles=profiles)
     try:
         knowledge = opened.knowledge()
         yield Finding(
             level="ok",
             what="stores",
-            text=f"users with events: {len(knowledge.store.users())}, live catalogue version {knowledge.version}, "
-            f"views {', '.join(opened.views)} open",
+            text=f"profiles in {knowledge.store.place}, users with events: {len(knowledge.store.users())}, live "
+            f"catalogue version {knowledge.version}, views {', '.join(opened.views)} open",
         )
         # Encoders load when they are first used, and are compared with the build's then.
         opened.text_encoder.encode(["a word"])

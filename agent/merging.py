@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 #: Keys by which an adapter says what it was made for (written by :mod:`llm4rec.agent.tuning.adapter`).
-BASE_NAME, BASE_SHA256 = "llm4rec.base.name", "llm4rec.base.sha256"
+BASE_NAME, BASE_SHA256, RECIPE = "llm4rec.base.name", "llm4rec.base.sha256", "llm4rec.recipe"
 A, B = ".lora_a", ".lora_b"
 #: Numbers in ``enum llama_ftype``.
 FILE_TYPES = {"F16": 1, "Q8_0": 7}

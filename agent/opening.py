@@ -21,7 +21,8 @@ from ..catalog.views import item_text
 from ..catalog.words import WordIndex, open_words
 from ..catalog.workspace import Build, Workspace
 from ..errors import UserError
-from ..profiles.store import ProfileStore, SqliteProfileStore
+from ..profiles.opening import open_store
+from ..profiles.store import ProfileStore
 from ..ranking.labels import label_matrix, labelling
 from ..ranking.models import ItemView, Models, read_models
 from ..tools.base import Knowledge
@@ -101,11 +102,15 @@ class Opened:
         )
 
 
-def open_workspace(root: Path) -> Opened:
+def open_workspace(root: Path, *, profiles: str | Path | None = None) -> Opened:
     """Open a workspace's current build and its stores.
 
+    Args:
+        profiles: where the profiles are kept, a path or a URL as for `open_store`; None: in the workspace.
+
     Raises:
-        UserError: there is no finished build, or a file of it is damaged.
+        MissingExtra: a PostgreSQL store, and psycopg is not installed.
+        UserError: there is no finished build, or a file of it is damaged, or the profile store cannot be opened.
     """
     from ..causal.report import read_report
 
@@ -130,7 +135,7 @@ def open_workspace(root: Path) -> Opened:
         image_encoder=image_encoder,
         interactions=load_interactions(build.path),
         bias=read_report(build.path / "causal.json"),
-        store=SqliteProfileStore(workspace.state / "profiles.sqlite"),
+        store=open_store(profiles or workspace.state / "profiles.sqlite"),
         overlay=Overlay(workspace.state / "catalogue.sqlite"),
         models=models,
     )

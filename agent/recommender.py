@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from ..profiles.store import Receipt
     from ..profiles.transfer import Imported
 
+log = logging.getLogger(__name__)
+
 #: Longest message a turn takes, in characters.
 LONGEST_MESSAGE = 4000
 RULES = "rules"
@@ -64,6 +67,9 @@ class Recommender(Asynchronous):
             OpenAI-compatible URL, or ``"rules"`` for none at all.
         adapter: a LoRA adapter for that model, see :func:`llm4rec.agent.weights.resolve`.
         chat_model: a LangChain chat model of your own in its place.
+        notice: told what opening the model takes, and what could not be done; the log, unless you say otherwise.
+        profiles: where what is known of users is kept: a path, or ``postgresql://USER@HOST/DATABASE``; None: a SQLite
+            file in the workspace.
         timeout: seconds one turn may take before it ends with what is known.
 
     Raises:
@@ -77,13 +83,15 @@ class Recommender(Asynchronous):
         llm: str | None = None,
         adapter: Path | None = None,
         chat_model: BaseChatModel | None = None,
+        notice: Callable[[str], None] = log.info,
+        profiles: str | Path | None = None,
         timeout: float = 60.0,
     ) -> None:
         if adapter is not None and llm == RULES:
             raise UserError(f"{adapter}: the rule-based planner takes no adapter; leave out --adapter")
         self.workspace = Workspace(Path(workspace))
-        self._timeout = timeout
-        self._opened = open_workspace(Path(workspace))
+        self._notice, self._timeout = notice, timeout
+        self._opened = open_workspace(Path(workspace), profiles=profiles)
         self._knowledge = self._opened.knowledge()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -167,7 +175,11 @@ class Recommender(Asynchronous):
             from .llm import load_chat_model
 
             self._model, name = load_chat_model(
-                self._llm_spec, adapter=self._adapter, max_tokens=PLAN_TOKENS, timeout=self._timeout
+                self._llm_spec,
+                adapter=self._adapter,
+                notice=self._notice,
+                max_tokens=PLAN_TOKENS,
+                timeout=self._timeout,
             )
         return planner_of(
             self._model,
@@ -281,7 +293,7 @@ class Recommender(Asynchronous):
         desk = self._desk(user, "recommend", thread=thread, k=k, debias=debias)
         keep = mask(desk.knowledge.catalogue, tuple(filters))
         dials = desk.knowledge.ranker.dials(diversity, calibration)
-        cards = rank_cards(desk, keep, cited=_cited(filters), dials=dials)
+        cards = rank_cards(desk, keep, cited=_cited(filters), labels=_labels(filters), dials=dials)
         return list_of(desk, cards, user=user)
 
     def search(
@@ -310,6 +322,7 @@ class Recommender(Asynchronous):
             like=like,
             keep=mask(desk.knowledge.catalogue, tuple(filters)),
             cited=_cited(filters),
+            labels=_labels(filters),
             personal=False,
             unseen=user is not None,
         )
@@ -497,3 +510,7 @@ class Recommender(Asynchronous):
 
 def _cited(filters: Sequence[Filter]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f.attribute for f in filters if f.op in ("is", "contains", "at_least", "at_most")))
+
+
+def _labels(filters: Sequence[Filter]) -> tuple[str, ...]:
+    return tuple(f.value for f in filters if f.op in ("is", "contains") and isinstance(f.value, str))

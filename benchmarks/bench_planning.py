@@ -46,7 +46,7 @@ class Makers:
 
     Args:
         llm: which model plans in ``default``; None for the bundled one.
-        adapter: a LoRA adapter for it; None: as the product makes it.
+        adapter: a LoRA adapter for it, with which it plans in ``adapter``.
     """
 
     def __init__(self, llm: str | None, adapter: Path | None) -> None:
@@ -60,6 +60,8 @@ class Makers:
             "grammar": ("the untuned model with the grammar alone", self._grammar),
             "rules": ("no model: patterns over plain English", self._rules),
         }
+        if adapter is not None:
+            self.by_name = {"adapter": ("the model with the adapter, planning by itself", self._tuned), **self.by_name}
 
     def close(self) -> None:
         for model in self._models.values():
@@ -81,17 +83,21 @@ class Makers:
 
     def _default(self, shell: Shell) -> Planner:
         """As ``Recommender`` makes it for a workspace: of the bundled model, or of the model and adapter named."""
-        if "named" not in self._models:
-            options: dict[str, Any] = {"max_tokens": PLAN_TOKENS, "timeout": TIMEOUT, "adapter": self._adapter}
+        return self._made("default", shell, None)
+
+    def _tuned(self, shell: Shell) -> Planner:
+        return self._made("adapter", shell, self._adapter)
+
+    def _made(self, name: str, shell: Shell, adapter: Path | None) -> Planner:
+        if name not in self._models:
+            options: dict[str, Any] = {"max_tokens": PLAN_TOKENS, "timeout": TIMEOUT, "adapter": adapter}
             model, _ = load_chat_model(self._llm, **options)
             assert isinstance(model, ChatLlamaCpp), "a server's model is measured by another benchmark"
-            self._models["named"] = model
+            self._models[name] = model
         if self._encoder is None:
             self._encoder = load_text_encoder()
         mentions = MentionIndex(shell.catalogue, shell.facets).read
-        return planner_of(
-            self._models["named"], "default", tools=shell.tools(), encode=self._encoder.encode, mentions=mentions
-        )
+        return planner_of(self._models[name], name, tools=shell.tools(), encode=self._encoder.encode, mentions=mentions)
 
     def _grounded(self, shell: Shell) -> Planner:
         mentions = MentionIndex(shell.catalogue, shell.facets).read
@@ -185,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--planners", help="names, with commas between: default, grounded, ... (all, if not given)")
     parser.add_argument("--limit", type=int, help="held-out records and turns, at most, evenly chosen")
     parser.add_argument("--llm", help="the model of 'default': a GGUF file or hf:owner/repository/file.gguf")
-    parser.add_argument("--adapter", type=Path, help="a LoRA adapter in GGUF for it: the model then plans by itself")
+    parser.add_argument("--adapter", type=Path, help="a LoRA adapter in GGUF for it: planner 'adapter'")
     parser.add_argument("--data", type=Path, default=os.environ.get("LLM4REC_DATA"), help="folder with iard/")
     parser.add_argument("--out", default="planning", help="the reports' name in benchmarks/results")
     parser.add_argument("--answers", type=Path, help="write each held-out record's plan there (JSON Lines)")

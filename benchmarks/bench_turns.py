@@ -1,25 +1,37 @@
-"""How long a person waits: build time, first result and whole turn with the default language model, peak memory.
+"""How long a person waits, and whether what they read is true to the catalogue: real messages, turn by turn.
 
-Run: ``python benchmarks/bench_turns.py [--workspace W] [--turns N]``. Without a workspace the demo is built in a
+    python benchmarks/bench_turns.py [--workspace W] [--turns 100] [--data FOLDER] [--planners default,adapter,rules]
+
+With ``--data`` (or ``LLM4REC_DATA``) the messages are those of people who look for films (IARD's seekers, dialogue by
+dialogue, each a thread of another user); without it ten written ones. Without a workspace the demo is built in a
 temporary folder and its build timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import resource
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from iard import read_turns
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
-from llm4rec.agent.llm import load_chat_model
+from llm4rec.agent.llm import ChatLlamaCpp, load_chat_model
 from llm4rec.agent.recommender import PLAN_TOKENS, Recommender
+from llm4rec.agent.weights import bundled_path, cache_folder, fast_copy
 from llm4rec.builder import build_workspace
+from llm4rec.catalog.text import fold
 from llm4rec.catalog.workspace import Workspace
+from llm4rec.graphs.state import ItemsReady, TextDelta, TurnFinished
+from llm4rec.tools.results import Turn
 from report import Row, write
 
 #: Said in turn, by users in turn, each user in a thread of their own.
@@ -35,92 +47,220 @@ MESSAGES = (
     "a heist that goes wrong",
     "what have I rated?",
 )
+#: Seconds a turn may take: what is slow shall be measured as slow.
+TIMEOUT = 60.0
+DRAFT = Path(__file__).parents[1] / "agent" / "adapter" / "draft.gguf"
+_QUOTED = re.compile(r"“([^”]{1,200})”")
 
 
-class FirstTokens(BaseCallbackHandler):
-    """Collects how long each answer of a model took to begin, in seconds."""
+class Account(BaseCallbackHandler):
+    """Collects what a model told of its answers: tokens and seconds."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.answers: list[dict[str, Any]] = []
 
     def on_llm_end(self, response: LLMResult, **_: Any) -> None:
         for generations in response.generations:
             for one in generations:
                 if isinstance(one, ChatGeneration):
-                    self.seconds.append(one.message.response_metadata["first_token_seconds"])
+                    self.answers.append(dict(one.message.response_metadata))
+
+    def mean(self, name: str) -> float | str:
+        return round(float(np.mean([one[name] for one in self.answers])), 0) if self.answers else ""
 
 
-def measure(workspace: Path, turns: int, *, llm: str | None = None, always_asked: bool = False) -> Row:
-    """One planner; ``always_asked``: the bundled model chooses every tool and argument itself, as a large one would."""
+@dataclass
+class Times:
+    """Of all turns, in seconds."""
+
+    whole: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    written: list[float] = field(default_factory=list)
+
+    def row(self) -> dict[str, float | str]:
+        told: dict[str, float | str] = {}
+        for name, its in (("first result", self.first), ("first character", self.written), ("turn", self.whole)):
+            for share in (50, 95):
+                told[f"{name} p{share} s"] = round(float(np.percentile(its, share)), 2) if its else ""
+        return told
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message of a thread."""
+
+    thread: str
+    text: str
+
+
+def written() -> Iterator[Said]:
+    """The written messages, again and again."""
+    number = 0
+    while True:
+        for text in MESSAGES:
+            yield Said(f"bench-{number}", text)
+        number += 1
+
+
+def of_people(dialogues: Path) -> Iterator[Said]:
+    """What IARD's seekers said, in order."""
+    for turn in read_turns(dialogues):
+        if turn.say.strip():
+            yield Said(turn.dialogue, turn.say)
+
+
+def default() -> ChatLlamaCpp:
+    model, _ = load_chat_model(None, max_tokens=PLAN_TOKENS, timeout=TIMEOUT)
+    assert isinstance(model, ChatLlamaCpp)
+    return model
+
+
+def untuned() -> ChatLlamaCpp:
+    """The bundled model without its adapter, in the same precision."""
+    return ChatLlamaCpp(
+        model=str(fast_copy(bundled_path(), cache_folder(), print)), max_tokens=PLAN_TOKENS, timeout=TIMEOUT
+    )
+
+
+def tuned() -> ChatLlamaCpp:
+    """The bundled model with the adapter that comes with this package, which is no default yet."""
+    model, _ = load_chat_model(None, adapter=DRAFT, max_tokens=PLAN_TOKENS, timeout=TIMEOUT)
+    assert isinstance(model, ChatLlamaCpp)
+    return model
+
+
+PLANNERS: dict[str, tuple[str, Callable[[], ChatLlamaCpp] | None]] = {
+    "default": ("as the product makes it", default),
+    "adapter": ("the bundled model with the draft adapter: it plans by itself, and writes the words", tuned),
+    "untuned": ("the bundled model as any other GGUF file: nearest demonstrations in its prompt", untuned),
+    "rules": ("no language model", None),
+}
+
+
+def measure(workspace: Path, name: str, turns: int, said: Iterator[Said]) -> Row:
+    """One planner over so many turns."""
     opened = time.perf_counter()
-    tokens = FirstTokens()
-    model = None
-    if always_asked:
-        model, name = load_chat_model(None, max_tokens=PLAN_TOKENS, timeout=60)
-        model.callbacks = [tokens]
-    with Recommender.open(workspace, llm=llm, chat_model=model) as recommender:
-        users = recommender.knowledge.interactions.user_ids[:20] or ("a", "b")
-        recommender.chat(users[0], MESSAGES[0], thread="warm-up")
+    account, times = Account(), Times()
+    make = PLANNERS[name][1]
+    model = make() if make else None
+    if model is not None:
+        model.callbacks = [account]
+    with Recommender.open(workspace, llm="rules" if model is None else None, chat_model=model) as recommender:
+        known = recommender.knowledge.interactions.user_ids[:200] or tuple("ab")
+        for _ in recommender.stream(known[0], MESSAGES[0], thread="warm-up"):
+            pass
         ready = time.perf_counter() - opened
-        whole: list[float] = []
-        first: list[float] = []
+        account.answers.clear()
+        titles = {fold(title) for title in recommender.knowledge.catalogue.frame["title"].to_list()}
+        threads: dict[str, str] = {}
+        counts = dict.fromkeys(("failed", "asked", "references", "titles", "sentences", "replaced"), 0)
         popularity: list[float] = []
-        failed = asked = 0
         for number in range(turns):
-            user = users[number // len(MESSAGES) % len(users)]
-            turn = recommender.chat(user, MESSAGES[number % len(MESSAGES)], thread=f"bench-{number // len(MESSAGES)}")
-            whole.append(turn.seconds["turn"])
-            if "first_result" in turn.seconds:
-                first.append(turn.seconds["first_result"])
-            popularity.extend(run.seconds for run in turn.tools if run.name == "estimate_bias")
-            asked += turn.model_calls > 0
-            failed += any(not run.ok for run in turn.tools)
+            one = next(said)
+            user = threads.setdefault(one.thread, known[len(threads) % len(known)])
+            turn = timed(recommender, user, one, times)
+            popularity += [run.seconds for run in turn.tools if run.name == "estimate_bias"]
+            counts["asked"] += turn.model_calls > 0
+            counts["failed"] += any(not run.ok for run in turn.tools)
+            counts["references"] += invalid(turn)
+            counts["titles"] += len(invented(turn, titles))
+            if turn.writing is not None:
+                counts["sentences"] += turn.writing.sentences
+                counts["replaced"] += turn.writing.replaced
+            print(f"\r{name}: {number + 1} of {turns} turns", end="", flush=True)
+        print()
         manifest = recommender.knowledge.build.manifest
-        return {
+        row: dict[str, str | float | int] = {
             "catalogue": f"{manifest.source}, {manifest.items} items",
-            "planner": f"{name}, asked every turn" if model else recommender.planner.name,
+            "planner": name,
             "turns": turns,
-            "turns with a failed call": failed,
-            "turns that asked the model": asked,
-            "first token p50 s": round(float(np.percentile(tokens.seconds, 50)), 2) if tokens.seconds else "",
-            "first token p95 s": round(float(np.percentile(tokens.seconds, 95)), 2) if tokens.seconds else "",
-            "first result p50 s": round(float(np.percentile(first, 50)), 2),
-            "first result p95 s": round(float(np.percentile(first, 95)), 2),
-            "turn p50 s": round(float(np.percentile(whole, 50)), 2),
-            "turn p95 s": round(float(np.percentile(whole, 95)), 2),
+            "turns with a failed call": counts["failed"],
+            "turns that asked the model": counts["asked"],
+            "invalid references": counts["references"],
+            "titles outside the catalogue": counts["titles"],
+            "sentences written": counts["sentences"],
+            "of these replaced": counts["replaced"],
+            **times.row(),
+            "tokens evaluated an answer": account.mean("evaluated_tokens"),
+            "tokens reused an answer": account.mean("reused_tokens"),
             "popularity answer p95 ms": round(1000 * float(np.percentile(popularity, 95)), 1) if popularity else "",
             "ready after s": round(ready, 1),
-            "build s": round(sum(manifest.seconds.values()), 0),
             "peak memory GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         }
+    if model is not None:
+        model.close()
+    return row
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def timed(recommender: Recommender, user: str, said: Said, times: Times) -> Turn:
+    """One turn, as someone who watches sees it."""
+    started = time.perf_counter()
+    first = written = 0.0
+    for event in recommender.stream(user, said.text, thread=said.thread):
+        since = time.perf_counter() - started
+        if isinstance(event, ItemsReady) and not first:
+            first = since
+        elif isinstance(event, TextDelta) and event.text.strip() and not written:
+            written = since
+        elif isinstance(event, TurnFinished):
+            times.whole.append(since)
+            times.first += [first] if first else []
+            times.written += [written] if written else []
+            return event.turn
+    raise AssertionError("the turn ended without a result")
+
+
+def invalid(turn: Turn) -> int:
+    """Cards of the turn whose evidence does not exist, or whose places are not 1, 2, 3, ..."""
+    known = {one.id for one in turn.evidence}
+    places = [card.ordinal for card in turn.cards] != list(range(1, len(turn.cards) + 1)) if turn.listed else False
+    return places + sum(not set(claim.evidence) <= known for card in turn.cards for claim in card.claims)
+
+
+def invented(turn: Turn, titles: set[str]) -> list[str]:
+    """Titles in the turn that neither the catalogue holds nor the message said."""
+    shown = [card.title for card in turn.cards if fold(card.title) not in titles]
+    said = fold(turn.message)
+    quoted = [text for text in _QUOTED.findall(turn.reply) if fold(text) not in titles and fold(text) not in said]
+    return shown + [text for text in quoted if not any(fold(text) in fold(one.text) for one in turn.evidence)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--turns", type=int, default=100)
-    asked = parser.parse_args()
+    parser.add_argument("--data", type=Path, default=os.environ.get("LLM4REC_DATA"), help="folder with iard/")
+    parser.add_argument("--planners", default="default,adapter,untuned,rules", help="names, with commas between")
+    parser.add_argument("--out", default="turns", help="the report's name in benchmarks/results")
+    asked = parser.parse_args(arguments)
+    names = asked.planners.split(",")
+    if unknown := [name for name in names if name not in PLANNERS]:
+        parser.error(f"no planner {', '.join(unknown)}: there are {', '.join(PLANNERS)}")
+    dialogues = asked.data / "iard" / "dialogues.json" if asked.data else None
+    if dialogues is not None and not dialogues.exists():
+        parser.error(f"there is no {dialogues}")
     with tempfile.TemporaryDirectory() as folder:
         workspace = asked.workspace or Path(folder) / "demo"
+        built = 0.0
         if not Workspace(workspace).current.exists():
+            started = time.perf_counter()
             build_workspace(None, workspace)
-        rows = [
-            measure(workspace, asked.turns),
-            measure(workspace, asked.turns, always_asked=True),
-            measure(workspace, asked.turns, llm="rules"),
-        ]
-    write(
-        "turns",
-        rows,
-        [
-            "first result: from the message to the list, rendered from the catalogue; turns without a list left out.",
-            "popularity answer: the tool behind 'are these just the popular ones?', both lists ranked anew.",
-            "ready after: opening the workspace, loading encoders and model, and a first turn.",
-            "asked every turn: without the demonstrations' fence the bundled model plans badly; shown for its times.",
-            "peak memory is of the process so far: later rows include what the language model took.",
-        ],
-        {"messages": len(MESSAGES)},
-    )
+            built = time.perf_counter() - started
+        said = of_people if dialogues else lambda _path: written()
+        rows = [measure(workspace, name, asked.turns, said(dialogues)) for name in names]  # type: ignore[arg-type]
+    notes = [
+        "Messages: " + ("IARD's seekers, in order." if dialogues else "ten written ones, again and again."),
+        *(f"{name}: {PLANNERS[name][0]}." for name in names),
+        "first result: from the message to the list, rendered from the catalogue; turns without a list left out. "
+        "first character: of the words.",
+        "invalid references: claims without their evidence, places that do not count up. titles outside the "
+        "catalogue: of cards, and quoted in replies where neither the message nor a record has them.",
+        "popularity answer: the tool behind 'are these just the popular ones?', both lists ranked anew.",
+        "ready after: opening the workspace, loading encoders and model, and a first turn.",
+        "peak memory is of the process so far: later rows include what earlier planners took.",
+        *([f"The demo was built in {built:.0f} s."] if built else []),
+    ]
+    print(write(asked.out, rows, notes, {"messages": 0}))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ AttributeValue = float | str | tuple[str, ...]
 
 #: Columns every catalogue frame has; every other column is an attribute.
 CORE_COLUMNS = ("id", "title", "description", "image", "available")
+#: Decimals of a number that are told of at most: averages have as many as the machine.
+FINEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class AttributeSpec:
         values: for labels, every distinct value when there are at most 200, most frequent first; else the top 200.
         distinct: how many distinct values there are (0 for numbers).
         low, high: for numbers, the smallest and the largest value.
+        decimals: for numbers, how many decimals tell all values apart, from 0 (all whole) to `FINEST`.
     """
 
     name: str
@@ -55,6 +58,7 @@ class AttributeSpec:
     distinct: int = 0
     low: float | None = None
     high: float | None = None
+    decimals: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ def _describe_attribute(column: pl.Series) -> AttributeSpec:
             filled=len(filled),
             low=float(filled.min()) if len(filled) else None,  # type: ignore[arg-type]
             high=float(filled.max()) if len(filled) else None,  # type: ignore[arg-type]
+            decimals=_decimals(filled.to_numpy()),
         )
     kind: AttributeKind = "labels" if isinstance(column.dtype, pl.List) else "label"
     known = column.drop_nulls()
@@ -176,3 +181,9 @@ def _describe_attribute(column: pl.Series) -> AttributeSpec:
         values=tuple(counts[column.name].head(200).to_list()),
         distinct=counts.height,
     )
+
+
+def _decimals(values: NDArray[np.float64]) -> int:
+    """How many decimals the values have, `FINEST` where they have more."""
+    known = values[np.isfinite(values)]
+    return next((places for places in range(FINEST) if np.array_equal(np.round(known, places), known)), FINEST)

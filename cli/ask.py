@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, CountOption, DebiasOption, JsonOption, UserOption, WhereOption, WorkspaceOption
+from .options import (
+    DEFAULT_WORKSPACE,
+    CountOption,
+    DebiasOption,
+    JsonOption,
+    ProfilesOption,
+    UserOption,
+    WhereOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from ..agent.recommender import Recommender
     from ..catalog.filters import Filter
 
 
-def opened(workspace: Path) -> Recommender:
+def opened(workspace: Path, profiles: str | None) -> Recommender:
     from ..agent.recommender import RULES, Recommender
 
-    return Recommender.open(workspace, llm=RULES)
+    return Recommender.open(workspace, llm=RULES, profiles=profiles)
 
 
 def filters(where: list[str] | None) -> tuple[Filter, ...]:
@@ -43,12 +52,13 @@ def recommend(
         typer.Option(help="How true the list is to the genres of the user's past, from 0 to 1. The default is 0."),
     ] = None,
     debias: DebiasOption = None,
+    profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to a user, with reasons; nothing they have rated or seen."""
     from . import show
 
-    with opened(workspace) as recommender:
+    with opened(workspace, profiles) as recommender:
         found = recommender.recommend(
             user,
             k=k,
@@ -84,6 +94,7 @@ def search(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     k: CountOption = 10,
     where: WhereOption = None,
+    profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search by words, by picture, by likeness to an item, or by several at once."""
@@ -93,7 +104,7 @@ def search(
     text = " ".join(words or ()).strip() or None
     if text is None and image is None and not like:
         raise UserError("nothing to search by: give words, --image FILE, or --like TITLE")
-    with opened(workspace) as recommender:
+    with opened(workspace, profiles) as recommender:
         if user is not None:
             recommender.require_user(user)
         found = recommender.search(text, image=image, like=like or (), filters=filters(where), user=user, k=k)
@@ -107,6 +118,7 @@ def history(
     user: UserOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="How many records to show, from 1 to 50.")] = 10,
+    profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is on record for a user, newest first."""
@@ -114,7 +126,7 @@ def history(
 
     from . import show
 
-    with opened(workspace) as recommender:
+    with opened(workspace, profiles) as recommender:
         recommender.require_user(user)
         turn = recommender.history(user, k=k)
     if as_json:
@@ -129,12 +141,13 @@ def explain(
     user: UserOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     debias: DebiasOption = None,
+    profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say why an item would be recommended to a user, and what each reason rests on."""
     from . import show
 
-    with opened(workspace) as recommender:
+    with opened(workspace, profiles) as recommender:
         recommender.require_user(user)
         found = recommender.explain(user, item, debias=debias)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, AdapterOption, JsonOption, LlmOption, Stopped, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, AdapterOption, JsonOption, LlmOption, ProfilesOption, Stopped, WorkspaceOption
 
 if TYPE_CHECKING:
     from ..catalog.workspace import Build
@@ -146,6 +146,7 @@ def demo(
     workspace: WorkspaceOption = Path("demo-workspace"),
     llm: LlmOption = None,
     adapter: AdapterOption = None,
+    profiles: ProfilesOption = None,
     user: Annotated[str, typer.Option("--user", "-u", help="Who talks in the demo.")] = "guest",
 ) -> None:
     """Build the demo workspace if it is not there, hold a short conversation, print it, say how to go on."""
@@ -164,7 +165,7 @@ def demo(
     if not Workspace(workspace).current.exists():
         show.out("Building the demo workspace: films, drawn posters, a simulated log. About a minute.")
         report_build(run_build(None, workspace))
-    with Recommender.open(workspace, llm=llm, adapter=adapter) as recommender:
+    with Recommender.open(workspace, llm=llm, adapter=adapter, profiles=profiles) as recommender:
         with show.console(stderr=True).status("Loading the language model ..."):
             planner = recommender.planner.name
             recommender.warm()

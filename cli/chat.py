@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, AdapterOption, DebiasOption, JsonOption, LlmOption, WorkspaceOption
+from .options import (
+    DEFAULT_WORKSPACE,
+    AdapterOption,
+    DebiasOption,
+    JsonOption,
+    LlmOption,
+    ProfilesOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from ..agent.recommender import Recommender
@@ -57,6 +65,7 @@ def chat(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     llm: LlmOption = None,
     adapter: AdapterOption = None,
+    profiles: ProfilesOption = None,
     thread: Annotated[
         str, typer.Option("--thread", help="Name of the conversation, which goes on after a restart.")
     ] = "main",
@@ -74,19 +83,31 @@ def chat(
     if not user.strip() or not thread.strip():
         raise UserError("--user and --thread need a name")
     Debias(dial=debias)  # refuses what is no dial before the workspace is opened
+    told: list[str] = []  # of the language model; kept while a spinner has the line
     with show.console(stderr=True).status("Opening the workspace and the language model ..."):
-        recommender = Recommender.open(workspace, llm=llm, adapter=adapter)
+        recommender = Recommender.open(workspace, llm=llm, adapter=adapter, profiles=profiles, notice=told.append)
         planner = recommender.planner.name
         recommender.warm()
     with recommender:
+        _tell(told)
         draws = posters and not as_json and can_draw()
         folders = (recommender.knowledge.build.images, recommender.workspace.state / "images")
         session = Session(recommender, user, thread, folders if draws else (), as_json, debias=debias)
         if not as_json:
             _greet(session, planner)
         for line in _lines(interactive=not as_json and sys.stdin.isatty()):
-            if not _handle(session, line):
+            more = _handle(session, line)
+            _tell(told)  # what reading the model in the background brought up
+            if not more:
                 break
+
+
+def _tell(told: list[str]) -> None:
+    """Print notices, each once."""
+    from . import show
+
+    notices = [told.pop(0) for _ in range(len(told))]
+    show.print_notices(tuple(dict.fromkeys(notices)), simulated=False)
 
 
 def _greet(session: Session, planner: str) -> None:

@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, AdapterOption, JsonOption, LlmOption, WorkspaceOption
+from .options import DEFAULT_WORKSPACE, AdapterOption, JsonOption, LlmOption, ProfilesOption, WorkspaceOption
 
 
 def doctor(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     llm: LlmOption = None,
     adapter: AdapterOption = None,
+    profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, the models and the workspace; exit code 1 when something is broken."""
@@ -21,7 +22,7 @@ def doctor(
     from ..agent.checks import examine
     from . import show
 
-    found = examine(workspace, llm, adapter)
+    found = examine(workspace, llm, adapter, profiles=profiles)
     if as_json:
         typer.echo(found.model_dump_json())
     else:

@@ -47,6 +47,15 @@ LlmOption = Annotated[
         "or 'rules' for none. The default is the bundled SmolLM2-135M.",
     ),
 ]
+ProfilesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profiles",
+        envvar="LLM4REC_PROFILES",
+        help="Where what is known of users is kept: a file, or postgresql://USER@HOST/DATABASE?schema=NAME (a password "
+        "belongs into ~/.pgpass). The default is a SQLite file in the workspace.",
+    ),
+]
 AdapterOption = Annotated[
     Path | None,
     typer.Option(

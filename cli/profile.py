@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DEFAULT_WORKSPACE, JsonOption, UserOption, WorkspaceOption, help_when_alone
+from .options import DEFAULT_WORKSPACE, JsonOption, ProfilesOption, UserOption, WorkspaceOption, help_when_alone
 
 if TYPE_CHECKING:
     from ..agent.recommender import Recommender
@@ -17,10 +17,10 @@ app = typer.Typer(help="What is known of a user: show, undo, forget, export, imp
 app.callback(invoke_without_command=True)(help_when_alone)
 
 
-def _opened(workspace: Path) -> Recommender:
+def _opened(workspace: Path, profiles: str | None) -> Recommender:
     from .ask import opened
 
-    return opened(workspace)
+    return opened(workspace, profiles)
 
 
 def lines_of(recommender: Recommender, user: str) -> list[str]:
@@ -36,9 +36,14 @@ def lines_of(recommender: Recommender, user: str) -> list[str]:
 
 
 @app.command()
-def show(user: UserOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
+def show(
+    user: UserOption,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    profiles: ProfilesOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Describe what is known of a user, with reasons."""
-    with _opened(workspace) as recommender:
+    with _opened(workspace, profiles) as recommender:
         recommender.require_user(user)
         if as_json:
             import json
@@ -59,9 +64,10 @@ def undo(
         str | None, typer.Argument(help="Id of the event to take back; the default is the latest.")
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    profiles: ProfilesOption = None,
 ) -> None:
     """Take back one piece of feedback, as if it had never been said."""
-    with _opened(workspace) as recommender:
+    with _opened(workspace, profiles) as recommender:
         typer.echo(f"Taken back: {recommender.undo(user, event)}.")
 
 
@@ -74,6 +80,7 @@ def forget(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking; the default is to ask.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Erase a user's events and threads (or one item's events) from the stores, free pages included."""
@@ -82,7 +89,7 @@ def forget(
         from ..errors import UserError
 
         raise UserError("nothing was erased: answer yes, or pass --yes")
-    with _opened(workspace) as recommender:
+    with _opened(workspace, profiles) as recommender:
         receipt = recommender.forget(user, item=item)
     typer.echo(receipt.model_dump_json() if as_json else receipt.text())
 
@@ -92,11 +99,12 @@ def export(
     user: UserOption,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; the default is stdout.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    profiles: ProfilesOption = None,
 ) -> None:
     """Write a user's events as JSON, to read back with 'import' bit for bit."""
     from ..profiles.transfer import export_user, write_export
 
-    with _opened(workspace) as recommender:
+    with _opened(workspace, profiles) as recommender:
         recommender.require_user(user)
         if out is None:
             typer.echo(export_user(recommender.knowledge.store, user))
@@ -109,9 +117,10 @@ def import_(
     user: UserOption,
     source: Annotated[Path, typer.Argument(help="A profile JSON written by 'export', or a CSV of item,value,time.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    profiles: ProfilesOption = None,
 ) -> None:
     """Read a user's events from JSON, or a history from CSV."""
-    with _opened(workspace) as recommender:
+    with _opened(workspace, profiles) as recommender:
         done = recommender.import_profile(user, source)
     typer.echo(f"{done.new} events imported for {done.user}, {done.known} were known already.")
     for problem in done.problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SIMULATED = "The log behind these figures is simulated."
 
 
+#: Seconds between two lines on how far a step is, where the output goes to no terminal.
+LINE_EVERY = 30.0
 #: Columns where the output goes to no terminal: lines stay whole, for grep and for files.
 WIDE = 10_000
 
@@ -153,18 +156,30 @@ def print_evidence(evidence: Sequence[Evidence]) -> None:
     print_rows(("  -", f"{escape(record.text)} [dim cyan]{escape(record.id)}[/dim cyan]") for record in evidence)
 
 
+def progress_lines(clock: Callable[[], float] = time.monotonic) -> Callable[[str, int, int | None], None]:
+    """Tells how far things are in lines: one when a step begins, then one every `LINE_EVERY` seconds."""
+    last: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int | None = None) -> None:
+        step, now = _step(what), clock()
+        if step in last and (total is None or now - last[step] < LINE_EVERY):
+            return
+        typer.echo(f"{what} ..." + (f" {done:,} of {total:,}" if total else ""), err=True)
+        last[step] = now
+
+    return tell
+
+
+def _step(what: str) -> str:
+    """A step without what it says of itself meanwhile: "training (loss 2.24)" is "training"."""
+    return what.partition(" (")[0]
+
+
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """How far things are, on stderr, so that stdout stays clean: bars in a terminal, else a line for each step."""
+    """How far things are, on stderr, so that stdout stays clean: bars in a terminal, else lines."""
     if not sys.stderr.isatty():
-        begun: set[str] = set()
-
-        def tell(what: str, done: int, total: int | None = None) -> None:
-            if what not in begun:
-                begun.add(what)
-                typer.echo(f"{what} ...", err=True)
-
-        yield tell
+        yield progress_lines()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -178,10 +193,11 @@ def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
         tasks: dict[str, TaskID] = {}
 
         def draw(what: str, done: int, total: int | None = None) -> None:
-            if what not in tasks:
+            step = _step(what)
+            if step not in tasks:
                 finish()  # a step begins when those before it are over
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[step] = bars.add_task(what, total=total)
+            bars.update(tasks[step], completed=done, total=total, description=what)
 
         def finish() -> None:
             for task in bars.tasks:

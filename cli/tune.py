@@ -23,10 +23,14 @@ def tune(
             help="Workspace whose catalogue half of the examples are to speak of. The default is none in particular.",
         ),
     ] = None,
-    examples: Annotated[int, typer.Option(min=100, max=200_000, help="Examples to make of the phrasings.")] = 7000,
+    begun: Annotated[
+        Path | None,
+        typer.Option("--from", help="An adapter to go on from, of the same rank. The default is to begin anew."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=100, max=200_000, help="Examples to make of the phrasings.")] = 10_000,
     passes: Annotated[float, typer.Option(min=0.01, max=50, help="Passes over the examples.")] = 1.0,
     rank: Annotated[int, typer.Option(min=1, max=256, help="Rank of the adapter's factors.")] = 16,
-    rate: Annotated[float, typer.Option(min=1e-6, max=1e-1, help="Highest learning rate.")] = 4e-4,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1e-1, help="Highest learning rate.")] = 8e-4,
     replies: Annotated[float, typer.Option(min=0, max=0.9, help="Share of replies written from claims.")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     work: Annotated[
@@ -41,10 +45,11 @@ def tune(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train an adapter by which a small llama-architecture model plans. About 80 minutes on two cores; a GPU is used.
+    """Train an adapter by which a small llama-architecture model plans. 45 to 80 minutes on two cores; a GPU is used.
 
     Needs what comes with the extra 'tune'. A run that was stopped continues where it was: give the same options again.
     """
+    from ..agent.merging import read_adapter
     from ..agent.opening import read_catalogue
     from ..agent.tuning.run import corpus_of, tune
     from ..agent.tuning.train import Recipe, forget_run
@@ -62,6 +67,8 @@ def tune(
         return
     if out.suffix != ".gguf":
         raise UserError(f"--out {out}: an adapter is a *.gguf file")
+    if begun is not None:
+        read_adapter(begun)  # seen before the training and not after it
     source = resolve(llm)
     if source.path is None:
         raise UserError(f"--llm {llm}: a model on a server cannot be tuned: give a GGUF file")
@@ -74,7 +81,15 @@ def tune(
                 shown(what, done, total)
 
             found = tune(
-                source, out, folder=folder, recipe=recipe, count=examples, replies=replies, own=own, progress=progress
+                source,
+                out,
+                folder=folder,
+                recipe=recipe,
+                count=examples,
+                replies=replies,
+                own=own,
+                begun=begun,
+                progress=progress,
             )
     except KeyboardInterrupt:
         raise Stopped(f"stopped; the same command goes on from {folder}") from None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..ranking.graph import GraphConfig
     from ..ranking.itemknn import ItemKnnConfig
     from ..ranking.sequence import SequenceConfig
+    from ..ranking.space import SpaceConfig
     from ..ranking.transitions import TransitionsConfig
     from .folds import Fold
 
@@ -481,6 +482,22 @@ def _fit_fused(config: FusedConfig, inputs: PolicyInputs) -> Model:
     )
 
 
+def _posterior() -> Policy:
+    from ..ranking.space import SpaceConfig
+
+    config = SpaceConfig()
+    about = f"Bayesian linear taste over the fused item space, {config.d} numbers, one exact step an event"
+    return Policy("posterior", partial(_fit_posterior, config), random=True, config=repr(config), about=about)
+
+
+def _fit_posterior(config: SpaceConfig, inputs: PolicyInputs) -> Model:
+    from ..ranking.posterior_ranker import PosteriorRanker
+    from ..ranking.space import fit_space
+
+    space = fit_space(inputs.train, inputs.catalogue, inputs.views, config, seed=inputs.seed, progress=inputs.progress)
+    return PosteriorRanker(space)
+
+
 def _debiased(name: str) -> Policy:
     from .debiased_policies import debiased
 
@@ -506,6 +523,7 @@ _MAKERS: Mapping[str, Callable[[], Policy]] = {
     "text": _text,
     "image": _image,
     "content": _content,
+    "posterior": _posterior,
     "fused": _fused,
     "random": _random,
     **{name: partial(_debiased, name) for name in ("mf", "mf-ips", "mf-snips", "mf-dr", "ease-ips", "als-ips")},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
@@ -84,7 +84,7 @@ class Conversation:
         request = PlanRequest(
             desk=desk,
             tools=self.toolbox(len(desk.bus)),
-            past=state.get("messages", [])[:-1],
+            past=_past(state),
             failures=state.get("failures", []),
         )
         try:
@@ -231,6 +231,15 @@ class Conversation:
 
 def _tell(event: NodeStarted | ToolFinished | ItemsReady | Notice | TextDelta) -> None:
     get_stream_writer()(event)
+
+
+def _past(state: State) -> list[AnyMessage]:
+    """What was said before the message that is planned for; a plan of this turn that failed is no part of it."""
+    messages = state.get("messages", [])
+    if not state.get("failures"):
+        return messages[:-1]
+    asked = max((at for at, one in enumerate(messages) if isinstance(one, HumanMessage)), default=0)
+    return messages[:asked]
 
 
 def _key(name: str, arguments: Mapping[str, Any]) -> str:

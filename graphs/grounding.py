@@ -9,7 +9,6 @@ alone: what comes back is validated against the full schema like any call.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,12 @@ from statistics import median
 from typing import Any, Protocol
 
 from ..catalog.text import fold, one_line
+from ..tools.facets import beyond
 from ..tools.mentions import Mentions
 from ..tools.wording import LAST
 
+#: Decimals of a bound that follows from a list, where an attribute has any: a price in cents.
+FINE = 2
 #: JSON-schema keyword that our grammar knows: the string is made of these words, in their order.
 WORDS = "x-words"
 
@@ -209,7 +211,7 @@ class _Fields:
     def _bound(self, name: str, schema: Schema) -> tuple[Schema | None, bool]:
         """A number that was said is meant: where it fits one attribute only it must be used."""
         ends = self._said.highs if name.endswith("_max") else self._said.lows
-        fitting = [n for n in ends if _within(n, schema)] or self._beyond_shown(name)
+        fitting: list[float] = [n for n in ends if _within(n, schema)] or self._beyond_shown(name)
         if not fitting:
             return None, False
         number = max(fitting) if name.endswith("_max") else min(fitting)
@@ -218,15 +220,16 @@ class _Fields:
             for other, its in self._full.items()
             if other != name and other.endswith(name[-4:]) and _within(number, its)
         ]
-        return {"type": "integer", "enum": [number]}, not rivals or name in self._nearest
+        return {"type": schema.get("type", "integer"), "enum": [number]}, not rivals or name in self._nearest
 
-    def _beyond_shown(self, name: str) -> list[int]:
+    def _beyond_shown(self, name: str) -> list[float]:
         """The bound of a comparison with the list on the table ("newer"): its middle."""
         attribute, end = name[:-4], "high" if name.endswith("_max") else "low"
         values = self._ground.shown.get(attribute)
         if not values or (attribute, end) not in self._said.leanings:
             return []
-        return [math.ceil(median(values)) - 1 if end == "high" else math.floor(median(values)) + 1]
+        fine = self._full[name].get("type") == "number"
+        return [beyond(median(values), FINE if fine else 0, up=end == "low")]
 
     def _is_label(self, name: str) -> bool:
         """Whether an argument takes labels of the catalogue: it can be asked for and left out."""
@@ -248,7 +251,7 @@ def _is_bound(name: str) -> bool:
     return name.endswith(("_min", "_max"))
 
 
-def _within(number: int, schema: Schema) -> bool:
+def _within(number: float, schema: Schema) -> bool:
     return bool(schema.get("minimum", number) <= number <= schema.get("maximum", number))
 
 

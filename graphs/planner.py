@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCal
 from langchain_core.runnables import Runnable
 
 from .. import prompts
+from ..catalog.text import one_line
 from ..errors import TurnError
 from ..tools.base import Tool, TurnContext
 from ..tools.mentions import Mentions
@@ -18,13 +19,15 @@ from ..tools.results import numbers_shown
 from .demonstrations import FEEDBACK, MOST_NEAR, DemonstrationIndex, Near, Shape
 from .encoding import encode_plan
 from .grounding import Ground, narrow, only_choice
-from .prompting import new_message, past_messages, system_message
+from .prompting import PAST_LIMIT, new_message, past_messages, system_message
 
 __all__ = ["DemonstrationIndex", "LlmPlanner", "PlanRequest", "Planner", "focus_of"]
 
 #: Tokens of demonstrations in a prompt.
 DEMONSTRATION_TOKENS = 120
 CHARACTERS_A_TOKEN = 3
+#: Texts of a past plan are cut no shorter than this.
+SHORTEST_TEXT = 5
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class LlmPlanner:
             picture=desk.image is not None,
             failures=request.failures,
         )
-        return [self._system, *past_messages(request.past), *shown, new]
+        return [self._system, *past_messages([_within_limit(one) for one in request.past]), *shown, new]
 
     def _within(self, near: Near, budget: int) -> list[prompts.Demonstration]:
         """The nearest that fit the token budget."""
@@ -171,6 +174,24 @@ class LlmPlanner:
                 break
             chosen.append(demo)
         return chosen
+
+
+def _within_limit(message: AnyMessage) -> AnyMessage:
+    """A past plan that is too long for the prompt, without its last calls, or else with its texts cut short: it would
+    break off in the middle, and what the model reads there is what it writes."""
+    if not isinstance(message, AIMessage) or not message.tool_calls:
+        return message
+    calls, room = list(message.tool_calls), PAST_LIMIT
+    while len(encode_plan([dict(call) for call in calls])) > PAST_LIMIT:
+        if len(calls) > 1:
+            calls.pop()
+        else:
+            room = room * 2 // 3
+            short = {k: one_line(v, room) if isinstance(v, str) else v for k, v in calls[0]["args"].items()}
+            calls = [ToolCall(name=calls[0]["name"], args=short, id=calls[0]["id"])]
+            if room < SHORTEST_TEXT:
+                break
+    return message if calls == message.tool_calls else message.model_copy(update={"tool_calls": calls})
 
 
 def focus_of(past: Sequence[AnyMessage]) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ def label(card: Card) -> str:
 
 def plain(text: str, limit: int = 120) -> str:
     """Text from the catalogue, with Markdown's signs disarmed."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in one_line(text, limit))
+    return "".join(f"\\{c}" if c in "\\`*_[]<>#|~" else c for c in one_line(text, limit))
 
 
 def compose(desk: TurnContext, *, said: str, failures: Sequence[str], planner: str) -> str:
@@ -52,7 +52,7 @@ def after_list(above: Sequence[str], *, said: str, failures: Sequence[str], plan
         paragraphs.append("\n".join(f"I could not do one thing: {plain(f, 300)}" for f in failures))
     if not above and not paragraphs:
         nothing = "I did not catch what you are after. Name a mood, a subject, or a title you liked."
-        paragraphs.append(one_line(said, 800) or nothing)
+        paragraphs.append(plain(said, 800) or nothing)  # a model may repeat a link that it read
     if planner == "rules":
         paragraphs.append("_(No language model is in use: a rule-based planner read this.)_")
     return paragraphs

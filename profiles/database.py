@@ -20,6 +20,7 @@ from .schema import Migration, migrate
 
 _SIDECARS = ("-wal", "-shm", "-journal")
 _RETRY_SECONDS: Final = 0.02
+_FULL: Final = 2  # of PRAGMA synchronous
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 #: A constraint can only fail in a file changed from outside: the store asks before it writes.
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})
@@ -150,9 +151,13 @@ class Database:
 
     def _make_file(self) -> None:
         try:
+            new_folder = not self.path.parent.exists()
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self.path.exists():
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                # The new names too must be found again after a power cut.
+                for folder in (self.path.parent, self.path.parent.parent)[: 1 + new_folder]:
+                    _sync_names(folder)
         except OSError as error:
             raise UserError(f"{self.path}: cannot make the profile store here: {error.strerror}") from error
 
@@ -175,7 +180,9 @@ class Database:
             # In memory, so that sorting and VACUUM leave no copies in the system's temporary folder.
             connection.execute("PRAGMA temp_store=MEMORY")
             connection.execute("PRAGMA foreign_keys=ON")
+            # Each commit is on the disk before it is acknowledged; fullfsync is what that takes on macOS.
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA fullfsync=ON")
             connection.execute("PRAGMA secure_delete=ON")
             mode = self._patiently(connection, "PRAGMA journal_mode=WAL")
             if mode != "wal":
@@ -183,6 +190,8 @@ class Database:
                     f"{self.path}: this file system cannot hold a profile store (no write-ahead log, mode is {mode}): "
                     "put the workspace on a local disk"
                 )
+            if connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
+                raise RuntimeError("this SQLite does not wait for the disk: synchronous=FULL was not taken")
         except BaseException:
             connection.close()
             raise
@@ -259,6 +268,16 @@ def _explain(error: sqlite3.DatabaseError, path: Path) -> UserError:
     else:
         mend = f"the profile store failed ({error}): check the disk"
     return UserError(f"{path}: {mend}")
+
+
+def _sync_names(folder: Path) -> None:
+    if sys.platform == "win32":  # which has no call for it
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _set_aside(path: Path) -> Path:

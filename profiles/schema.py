@@ -1,4 +1,7 @@
-"""Numbered migrations of the profile store: ``migrations/0001_name.sql`` and so on, applied in order, each once."""
+"""Numbered migrations of the profile stores, applied in order, each once.
+
+SQLite's are ``migrations/0001_name.sql`` and so on, PostgreSQL's ``migrations/postgres/0001_name.sql``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import sqlite3
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 from ..errors import UserError
 
@@ -23,21 +25,24 @@ class Migration:
 
 
 @cache
-def migrations() -> tuple[Migration, ...]:
+def migrations(folder: str = "migrations") -> tuple[Migration, ...]:
     """The migrations this version knows, in order.
+
+    Args:
+        folder: of this package, ``migrations`` or ``migrations/postgres``.
 
     Raises:
         RuntimeError: the installation lacks one.
     """
     found = [
         Migration(int(match[1]), split(entry.read_text(encoding="utf-8")))
-        for entry in resources.files(__package__).joinpath("migrations").iterdir()
+        for entry in resources.files(__package__).joinpath(folder).iterdir()
         if (match := _NAME.fullmatch(entry.name))
     ]
     found.sort(key=lambda migration: migration.number)
     numbers = [migration.number for migration in found]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        raise RuntimeError(f"profile migrations are incomplete: found {numbers}")
+        raise RuntimeError(f"profile migrations are incomplete: found {numbers} in {folder}")
     return tuple(found)
 
 
@@ -55,21 +60,30 @@ def split(script: str) -> tuple[str, ...]:
     return tuple(statements)
 
 
-def migrate(connection: sqlite3.Connection, path: Path, known: tuple[Migration, ...]) -> None:
-    """Bring the tables up to date, inside the caller's write transaction.
+def pending(place: object, applied: int, known: tuple[Migration, ...]) -> tuple[Migration, ...]:
+    """The migrations still to be applied to a store that has the first ``applied``.
+
+    Raises:
+        UserError: the store was written by a newer version of the package.
+    """
+    newest = known[-1].number
+    if applied > newest:
+        raise UserError(
+            f"{place}: this profile store has schema version {applied}, and this llm4rec knows up to {newest}: "
+            "upgrade llm4rec, or use the version that wrote it"
+        )
+    return known[applied:]
+
+
+def migrate(connection: sqlite3.Connection, place: object, known: tuple[Migration, ...]) -> None:
+    """Bring the tables of a SQLite file up to date, inside the caller's write transaction.
 
     Raises:
         UserError: the store was written by a newer version of the package.
     """
     connection.execute("CREATE TABLE IF NOT EXISTS profile_migrations (number INTEGER PRIMARY KEY)")
     applied: int = connection.execute("SELECT coalesce(max(number), 0) FROM profile_migrations").fetchone()[0]
-    newest = known[-1].number
-    if applied > newest:
-        raise UserError(
-            f"{path}: this profile store has schema version {applied}, and this llm4rec knows up to {newest}: "
-            "upgrade llm4rec, or use the version that wrote it"
-        )
-    for migration in known[applied:]:
+    for migration in pending(place, applied, known):
         for statement in migration.statements:
             connection.execute(statement)
         connection.execute("INSERT INTO profile_migrations (number) VALUES (?)", (migration.number,))

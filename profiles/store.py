@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -14,10 +13,11 @@ from .database import Database, changed_outside
 from .events import Event, EventConflict, first_problem
 from .schema import Migration, migrations
 
-_COLUMNS: Final = tuple(Event.model_fields)
-_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM profile_events"
+COLUMNS: Final = tuple(Event.model_fields)
+_SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM profile_events"
+_KNOWN: Final = f"SELECT erased, {', '.join(COLUMNS)} FROM profile_events WHERE id = ?"
 _INSERT: Final = (
-    f"INSERT INTO profile_events ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + name for name in _COLUMNS)})"
+    f"INSERT INTO profile_events ({', '.join(COLUMNS)}) VALUES ({', '.join(':' + name for name in COLUMNS)})"
 )
 #: Ids of the events that go: those meant, and every undo that refers to one that goes.
 _GONE: Final = """(
@@ -56,7 +56,8 @@ class Receipt(BaseModel):
 
     def text(self) -> str:
         """In words, a line each."""
-        erased = f"{self.events:,} event{'' if self.events == 1 else 's'} erased, free pages of the file included."
+        events = f"{self.events:,} event{'' if self.events == 1 else 's'}"
+        erased = f"{events} erased, down to the bytes of the store's files."
         quotes = f"{self.messages:,} other event{'' if self.messages == 1 else 's'} lost the message quoted."
         return "\n".join((erased, *((quotes,) if self.messages else ()), *self.notes))
 
@@ -64,8 +65,13 @@ class Receipt(BaseModel):
 class ProfileStore(Protocol):
     """Keeps events in the order they were appended. Safe to use from many threads and processes at once.
 
-    Every method raises UserError for what the person can mend (disk full, file locked or damaged).
+    Every method raises UserError for what the person can mend (disk full, file locked or damaged, server gone).
     """
+
+    @property
+    def place(self) -> str:
+        """The file, or the server's URL without its password: for a person to read."""
+        ...
 
     def append(self, event: Event) -> bool:
         """Keep an event; on return it survives a crash. False when it is known already (see `Event.same_as`).
@@ -116,6 +122,38 @@ class ProfileStore(Protocol):
         ...
 
 
+def new_events(given: Iterable[Event], known: Mapping[str, tuple[Event, bool]]) -> list[Event]:
+    """Those of the given events that are not kept yet, in order.
+
+    Args:
+        known: by id, the kept ones among the given events and their targets, each with whether its message was erased.
+
+    Raises:
+        EventConflict: another event has the id of a given one.
+        UserError: an undo of an event that its user does not have.
+    """
+    kept = dict(known)
+    new = []
+    for event in given:
+        if event.id in kept:
+            first, erased = kept[event.id]
+            # A message erased on request does not make the repeated event another one, nor does it come back.
+            arrived = event.model_copy(update={"message": None}) if erased else event
+            if not first.same_as(arrived):
+                raise EventConflict(f"event {event.id!r} is known and says something else: give the new one its own id")
+            continue
+        if event.target is not None and (event.target not in kept or kept[event.target][0].user != event.user):
+            raise UserError(f"nothing to undo: {event.user!r} has no event {event.target!r}")
+        kept[event.id] = event, False
+        new.append(event)
+    return new
+
+
+def named(events: Iterable[Event]) -> list[str]:
+    """The ids of the events and of what they undo, each once: what `new_events` has to know of."""
+    return list(dict.fromkeys(one for event in events for one in (event.id, event.target) if one is not None))
+
+
 class SqliteProfileStore:
     """A `ProfileStore` in one SQLite file.
 
@@ -146,6 +184,11 @@ class SqliteProfileStore:
         return self._database.path
 
     @property
+    def place(self) -> str:
+        """See `ProfileStore.place`."""
+        return str(self.path)
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What the person should be told about the opening of the file; empty when all was well."""
         return self._database.notices
@@ -158,7 +201,12 @@ class SqliteProfileStore:
         """See `ProfileStore.append_many`."""
         given = tuple(events)  # before the lock is taken: it may be a slow generator
         with self._database.writing() as connection:
-            return sum(self._insert(connection, event) for event in given)
+            found = [row for name in named(given) for row in connection.execute(_KNOWN, (name,))]
+            events = self._read([row[1:] for row in found])
+            known = {event.id: (event, bool(row[0])) for event, row in zip(events, found, strict=True)}
+            new = new_events(given, known)
+            connection.executemany(_INSERT, (event.model_dump() for event in new))
+        return len(new)
 
     def events(self, user: str, *, until: str | None = None) -> tuple[Event, ...]:
         """See `ProfileStore.events`."""
@@ -205,23 +253,6 @@ class SqliteProfileStore:
         """See `ProfileStore.close`."""
         self._database.close()
 
-    def _insert(self, connection: sqlite3.Connection, event: Event) -> bool:
-        row = connection.execute(f"SELECT erased, {', '.join(_COLUMNS)} FROM profile_events WHERE id = ?", (event.id,))
-        found = row.fetchone()
-        if found is not None:
-            (known,) = self._read([found[1:]])
-            # A message erased on request does not make the repeated event another one, nor does it come back.
-            arrived = event.model_copy(update={"message": None}) if found[0] else event
-            if not known.same_as(arrived):
-                raise EventConflict(f"event {event.id!r} is known and says something else: give the new one its own id")
-            return False
-        if event.target is not None:
-            mine = "SELECT 1 FROM profile_events WHERE id = ? AND user = ?"
-            if connection.execute(mine, (event.target, event.user)).fetchone() is None:
-                raise UserError(f"nothing to undo: {event.user!r} has no event {event.target!r}")
-        connection.execute(_INSERT, event.model_dump())
-        return True
-
     def _forget(self, user: str, meant: str, **names: str) -> Receipt:
         gone = _GONE.format(meant=meant)
         parameters = {"user": user, **names}
@@ -238,6 +269,6 @@ class SqliteProfileStore:
 
     def _read(self, rows: Sequence[tuple[Any, ...]]) -> tuple[Event, ...]:
         try:
-            return tuple(Event.model_validate(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+            return tuple(Event.model_validate(dict(zip(COLUMNS, row, strict=True))) for row in rows)
         except ValidationError as error:
             raise changed_outside(self.path, first_problem(error)) from error

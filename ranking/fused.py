@@ -178,6 +178,14 @@ def _image(inputs: Inputs) -> Model:
     return ContentRanker("image", inputs.views["image"], inputs.log.n_items)
 
 
+def _posterior(inputs: Inputs) -> Model:
+    from .posterior_ranker import PosteriorRanker
+    from .space import fit_space
+
+    space = fit_space(inputs.log, inputs.catalogue, inputs.views, seed=inputs.seed, progress=inputs.progress)
+    return PosteriorRanker(space, popular=False)
+
+
 #: How each part is fitted.
 PARTS: Mapping[str, Callable[[Inputs], Model]] = {
     "popularity": _popularity,
@@ -189,6 +197,7 @@ PARTS: Mapping[str, Callable[[Inputs], Model]] = {
     "sequence": _sequence,
     "text": _text,
     "image": _image,
+    "posterior": _posterior,
 }
 
 

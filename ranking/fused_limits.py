@@ -27,6 +27,7 @@ FIXED = {
     "graph": 0.2,
     "text": 0.4,
     "image": 0.1,
+    "posterior": 0.5,
 }
 
 

@@ -1,8 +1,8 @@
 """Fitting the ranker of a build, and keeping it on disk.
 
 In a build's ``models/``: a safetensors file for each part that is fitted (``popularity``, ``ease``, ``transitions``,
-``graph``, ``sequence``; content views are the build's own) and ``ranking.json``, written last, which holds the learned
-weights, says how all was made, and has the SHA-256 of each file.
+``graph``, ``sequence``, ``posterior``; content views are the build's own) and ``ranking.json``, written last, which
+holds the learned weights, says how all was made, and has the SHA-256 of each file.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ from .graph_ranker import GraphRanker, load_graph, save_graph
 from .log import Log
 from .outcome import OutcomeSlope
 from .popularity import PopularityRanker
+from .posterior_ranker import PosteriorRanker
 from .sequence_ranker import SequenceRanker, read_sequence
+from .space import load_space
 from .transitions import TransitionsModel, TransitionsRanker, load_transitions
 
 METADATA = "ranking.json"
 _COUNTS = "popularity"
 #: Parts that are the build's views, and those that have a file of their own.
 VIEWS = ("text", "image")
-FITTED = (_COUNTS, "transitions", "ease", "graph", "sequence")
+FITTED = (_COUNTS, "transitions", "ease", "graph", "sequence", "posterior")
 _VERSION = 2
 _MEND = "build the workspace again"
 
@@ -405,12 +407,17 @@ def _save(model: Any, path: Path) -> None:
     model.save(path)
 
 
+def _save_posterior(model: Any, path: Path) -> None:
+    model.space.save(path)
+
+
 #: How each part is written that is more than the counts, which there are always.
 _FILES: Mapping[str, Callable[[Any, Path], None]] = {
     "ease": _save_ease,
     "transitions": _save,
     "graph": save_graph,
     "sequence": _save,
+    "posterior": _save_posterior,
 }
 
 
@@ -448,6 +455,10 @@ def _read_part(
             _check(models_dir, name, metadata)
             config, size, items, weights = read_sequence(path)
             return size, lambda total: SequenceRanker(config, items, weights, total)
+        case "posterior":
+            _check(models_dir, name, metadata)
+            space = load_space(path)
+            return space.n_items, lambda total: PosteriorRanker(space, total, popular=False)
     raise UserError(f"{models_dir / METADATA} names the part {name!r}, which there is not: {_MEND}")
 
 

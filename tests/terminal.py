@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from llm4rec.cli import run
+
+#: How a notice of a step ends.
+_STEP = re.compile(r" \.\.\.( [\d,]+ of [\d,]+)?$")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Ended:
         assert self.code == 2, (self.code, self.out, self.err)
         assert not self.out
         assert "Traceback" not in self.err
-        lines = [line for line in self.err.splitlines() if not line.endswith(" ...") and not line.startswith("  ")]
+        lines = [line for line in self.err.splitlines() if not _STEP.search(line) and not line.startswith("  ")]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("llm4rec: ")
         return self.err

@@ -15,7 +15,7 @@ from llm4rec.agent import merging, weights
 from llm4rec.agent._gguf import read_header
 from llm4rec.agent.engine import Account, Engine
 from llm4rec.agent.tuning import adapter as writing
-from llm4rec.agent.tuning.adapter import LAYERS, TARGETS, rotary_order, write_adapter
+from llm4rec.agent.tuning.adapter import LAYERS, TARGETS, read_into, rotary_order, transformers_order, write_adapter
 from llm4rec.agent.tuning.base import read_base
 from llm4rec.errors import MissingExtra, UserError
 from numpy.typing import NDArray
@@ -143,6 +143,8 @@ def test_rows_of_a_head_take_turns() -> None:
     rows = np.arange(12).reshape(12, 1)
     assert rotary_order(rows, 2).ravel().tolist() == [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]
     assert rotary_order(rows, 1).ravel().tolist() == [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]
+    for heads in (1, 2, 3):
+        assert np.array_equal(transformers_order(rotary_order(rows, heads), heads), rows)
 
 
 @pytest.mark.slow
@@ -156,6 +158,25 @@ def test_an_adapter_does_the_same_on_the_bundled_model(tmp_path: Path, engines: 
     said = ["something tense set on a submarine", "<|im_start|>user\nwhy the second one?<|im_end|>\n<|im_start|>"]
     assert largest(model, engines(whole, tmp_path / "lora.gguf"), said) < CLOSE
     assert largest(model, engines(whole), said) > 20 * CLOSE
+
+
+def test_an_adapter_that_is_read_again_is_the_same(base: Path, model: Any, lora: Path, tmp_path: Path) -> None:
+    again = tuned(read_base(base), size=0.0, seed=5)
+    read_into(again, lora, base=base)
+    kept = dict(model.named_parameters())
+    for name, value in again.named_parameters():
+        if "lora_" in name:
+            torch.testing.assert_close(value, kept[name], rtol=1e-3, atol=1e-3)
+    write_adapter(tmp_path / "again.gguf", again, base=base, alpha=8, recipe="random", seeds=(0,))
+    tensors = [gguf.GGUFReader(path).tensors for path in (lora, tmp_path / "again.gguf")]
+    assert all(np.array_equal(one.data, other.data) for one, other in zip(*tensors, strict=True))
+
+
+def test_an_adapter_of_another_rank_is_not_gone_on_from(base: Path, lora: Path) -> None:
+    with pytest.raises(UserError, match="another rank"):
+        read_into(tuned(read_base(base), rank=2, size=0.0), lora, base=base)
+    with pytest.raises(UserError, match="alpha 8, not 16"):
+        read_into(tuned(read_base(base), alpha=16, size=0.0), lora, base=base)
 
 
 # ---- the file -----------------------------------------------------------------------------------------------

@@ -202,3 +202,21 @@ def test_long_titles_are_called_by_their_beginning() -> None:
     assert called("Heat") == "Heat"
     claim = f"people who chose {long} also chose this"
     assert shortened(claim, [f"in your log: {long}, rated 5"]) == f"people who chose {called(long)} also chose this"
+
+
+@pytest.mark.parametrize(
+    ("claim", "text", "ok"),
+    [
+        ("1 person chose both Alien and this", "One person chose both Alien and Heat.", True),
+        ("1 person chose both Alien and this", "Two people chose both Alien and Heat.", False),
+        ("widely chosen (1 person)", "Heat is widely chosen (1 person).", True),
+        ("as asked: genre Crime", "Heat fits the genre Crime.", True),
+        ("shares genre Crime with Alien, on your record", "Heat shares the genre Crime with Alien.", True),
+        ("shares genre Crime with Alien, on your record", "Heat shares the genre Drama with Alien.", False),
+    ],
+)
+def test_claims_of_one_are_read_back(claim: str, text: str, ok: bool) -> None:
+    one = card(1, "Heat", 1995)
+    one = one.model_copy(update={"claims": (Claim(text=claim, evidence=("log", "graph")),)})
+    grounds = Grounds((one,), records={"log": "in your log: Alien, rated 4", "graph": "genres: Crime"})
+    assert check_text(text, grounds)[0].ok == ok, check_text(text, grounds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from llm4rec.agent.recommender import Recommender
+from llm4rec.catalog.items import Item
 from llm4rec.ranking.base import Contribution, Ranked
 from llm4rec.tools.base import TurnContext
-from llm4rec.tools.claims import item_claims
+from llm4rec.tools.claims import asked_claim, item_claims, plain_claim, popularity_claim
 from llm4rec.tools.results import Claim
 
 USER = "u1"
@@ -84,3 +86,38 @@ def test_the_transformer_is_told_as_a_whole_and_only_of_somebody_known(recommend
     assert alone.startswith("widely chosen")
     assert alone.endswith("nothing personal put it here")
     assert "also chose" in said(recommender, parts | {"ease": 1.0}, ("ease", 0.5, True)).text
+
+
+CAST = ("Ann Abel", "Bob Baker", "Cy Cole", "Di Dunn", "Ed Eames", "Flo Fox")
+FILM = Item(id="p0", title="Film", attributes={"cast": CAST, "genres": ("Horror",), "year": 1990.0})
+
+
+def test_what_was_asked_for_is_told_wherever_it_stands(recommender: Recommender) -> None:
+    def told(cited: tuple[str, ...], *labels: str) -> str:
+        context = TurnContext(user=USER, thread="t", message="", knowledge=recommender.knowledge)
+        (claim,) = asked_claim(context, FILM, cited, labels)
+        assert all(claim.evidence[at].endswith(name) for at, name in enumerate(cited))
+        return claim.text
+
+    assert told(("cast",), "Flo Fox") == "as asked: cast Flo Fox"
+    assert told(("genres", "cast", "year"), "horror", "fox") == "as asked: genre Horror; cast Flo Fox; year 1990"
+    assert told(("cast",)) == "as asked: cast Ann Abel, Bob Baker, Cy Cole, Di Dunn and 2 more"
+
+
+def test_a_filtered_list_tells_the_label_that_was_asked_for(recommender: Recommender) -> None:
+    turn = recommender.call("kim", "recommend", {"brand": "Acme"})
+    assert {claim.text for card in turn.cards for claim in card.claims if claim.text.startswith("as asked")} == {
+        "as asked: brand Acme"
+    }
+
+
+def test_one_is_told_as_one(recommender: Recommender) -> None:
+    counts = recommender.knowledge.counts.copy()
+    counts[0] = 1
+    context = TurnContext(user=USER, thread="t", message="", knowledge=replace(recommender.knowledge, counts=counts))
+    item = recommender.knowledge.catalogue.item(0)
+    claim = popularity_claim(context, item, Ranked(row=0, score=1.0, parts={"popularity": 1.0}, contributions=()))
+    assert claim.text.startswith("widely chosen (1 person)")
+    assert context.evidence[claim.evidence[0]].text == "1 person chose it in the log"
+    only = Item(id="p1", title="Film", attributes={"genres": ("Horror",)})
+    assert plain_claim(context, only).text == "genre: Horror"

@@ -176,6 +176,10 @@ def test_doctor(shop_built: Path, tmp_path: Path) -> None:
     assert {finding["level"] for finding in found["findings"]} <= {"ok", "note"}
     assert "64 items, 40 users, 480 interactions" in command("doctor", "--llm", "rules", "-w", shop_built).out
     (tmp_path / "builds").mkdir()
+    idle = command("doctor", "--llm", "rules", "--adapter", "a.gguf", "--json", "-w", shop_built)
+    assert idle.code == 1
+    said = {found["text"] for found in json.loads(idle.out)["findings"] if found["level"] == "bad"}
+    assert said == {"a.gguf: the rule-based planner takes no adapter; leave out --adapter"}
     broken = command("doctor", "--llm", "rules", "-w", tmp_path)
     assert broken.code == 1
     assert "BAD  workspace" in broken.out

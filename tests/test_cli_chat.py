@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_llama
 from llm4rec.agent.recommender import Recommender
 from llm4rec.cli.chat import HELP, Session, _path_and_words, say
 from llm4rec.errors import UserError
@@ -143,6 +144,16 @@ def test_of_two_lists_the_one_that_counts_is_shown(shop: Path) -> None:
     assert out.getvalue().count("1. ") == 1
     assert session.cards[0].title in out.getvalue()
     assert "lamp 1" not in out.getvalue()
+
+
+def test_what_there_is_to_say_of_the_model_is_said_once(shop: Path, tmp_path: Path) -> None:
+    base, other = (tiny_llama.write(tmp_path / f"{name}.gguf", seed=at) for at, name in enumerate(("base", "other")))
+    adapter = tiny_llama.write_adapter(tmp_path / "adapter.gguf", size=0.5, base=other)
+    given = ("chat", "--llm", base, "--adapter", adapter, "-w", shop, "--user", "kim")
+    for way in ((), ("--json",)):
+        done = command(*given, *way, stdin="/profile\n")
+        assert done.code == 0, done.err
+        assert done.err.count("adapter.gguf fits base.gguf, but was made for another file (other.gguf)") == 1
 
 
 def test_help_fits_a_terminal() -> None:

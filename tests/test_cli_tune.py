@@ -26,6 +26,7 @@ def test_examples_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
         (["--out", "a.gguf", "--llm", "http://127.0.0.1:1/v1"], "a model on a server cannot be tuned"),
         (["--out", "a.gguf", "--llm", "nowhere.gguf"], "nowhere.gguf"),
         (["--out", "a.gguf", "--catalogue", "nowhere"], "nowhere"),
+        (["--out", "a.gguf", "--from", "nowhere.gguf"], "nowhere.gguf"),
     ],
 )
 def test_what_cannot_be_tuned(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,3 +81,7 @@ def test_an_adapter_for_any_llama(tmp_path: Path, capsys: pytest.CaptureFixture[
         finally:
             model.close()
     assert told[0] != told[1]
+    again = tmp_path / "again.gguf"
+    assert run(["tune", "--llm", str(base), "--out", str(again), "--from", str(out), *options]) == 0
+    assert "begun from adapter.gguf (LoRA of rank 16" in json.loads(capsys.readouterr().out)["recipe"]
+    assert again.read_bytes() != out.read_bytes()

@@ -9,6 +9,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from llm4rec.agent.recommender import Recommender
 from llm4rec.errors import UserError
+from llm4rec.graphs.encoding import decode_plan
+from llm4rec.graphs.prompting import PAST_LIMIT
 from llm4rec.graphs.state import ItemsReady, NodeStarted, TurnFinished
 from scripted import ScriptedChatModel, calls
 
@@ -196,3 +198,34 @@ def test_a_search_that_says_no_more_than_its_filters_is_a_ranking(talk: Recommen
     )
     assert searched == ranked
     assert about != ranked
+
+
+def test_a_plan_that_failed_is_no_past_turn_of_the_next(talk: Recommender, model: ScriptedChatModel) -> None:
+    model.enqueue(
+        calls(("search_items", {"query": "lamp"})),
+        calls(("recommend", {"brand": "Nobody"})),
+        calls(("recommend", {})),
+    )
+    talk.chat("u1", "a lamp")
+    talk.chat("u1", "and something from nobody?")
+    first, failed = model.seen[1:]
+    assert [m.content for m in failed[:-1]] == [m.content for m in first[:-1]]
+    told = [str(m.content) for m in failed]
+    assert '[search_items{"query":"lamp"}]' in told
+    assert not any("Nobody" in text for text in told[:-1])
+    assert "Last try failed" in str(failed[-1].content)
+    assert sum("and something from nobody?" in str(m.content) for m in failed) == 1
+
+
+def test_a_long_plan_stays_whole_in_the_prompt(talk: Recommender, model: ScriptedChatModel) -> None:
+    words = {"query": "warm light " * 10, "like": "Acme pen 1", "without": "noise " * 9}
+    model.enqueue(calls(("search_items", words), ("search_items", {**words, "query": "x"}), ("recommend", {})))
+    longest = {"query": "warm light " * 10 + "for desks", "like": "y" * 80, "without": "z" * 60}
+    model.enqueue(calls(("search_items", longest)))
+    for said in ("one", "two", "three"):
+        talk.chat("u1", said)
+    told = [str(m.content) for m in model.seen[-1] if m.type == "ai" and "warm light warm" in str(m.content)]
+    ((one,), (two,)) = map(decode_plan, told)
+    assert one == {"name": "search_items", "arguments": words}
+    assert set(two["arguments"]) == set(words)
+    assert all(len(text) <= PAST_LIMIT for text in told)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from llm4rec.catalog.items import Catalogue, Item
 from llm4rec.errors import ToolError
 from llm4rec.tools.base import Arguments
-from llm4rec.tools.facets import Facets, arguments_with_facets, choose_facets, filters_of, resolve, settled
+from llm4rec.tools.facets import (
+    Facets,
+    arguments_with_facets,
+    beyond,
+    choose_facets,
+    filters_of,
+    resolve,
+    resolve_filters,
+    settled,
+)
 
 GENRES = ("Comedy", "Drama", "War")
 CATALOGUE = Catalogue.of(
@@ -142,3 +151,71 @@ def test_a_catalogue_without_numbers_compares_nothing() -> None:
     fields = arguments_with_facets("Asked", facets).model_fields
     assert "more" not in fields
     assert "without" in fields
+
+
+# ---- attributes with decimals -----------------------------------------------------------------------------------
+
+PLACES = Catalogue.of(
+    [
+        Item(
+            id=f"p{number}",
+            title=f"Place {number}",
+            attributes={"stars": (10 + number) / 10, "price": 3.25 + number / 4, "seats": float(10 + number)},
+        )
+        for number in range(40)
+    ]
+)
+PLACE_FACETS = choose_facets(PLACES)
+PLACE_MODEL = arguments_with_facets("Asked", PLACE_FACETS)
+
+
+def test_an_attribute_is_as_fine_as_its_values() -> None:
+    assert {spec.name: spec.decimals for spec in PLACE_FACETS.numbers} == {"price": 2, "seats": 0, "stars": 1}
+    averages = Catalogue.of([Item(id=str(n), title=str(n), attributes={"mean": n / 7}) for n in range(9)])
+    assert averages.attributes["mean"].decimals == 3
+    assert Catalogue.of([Item(id="a", title="a", attributes={"x": float("nan")})]).attributes["x"].decimals == 0
+
+
+def test_better_rated_finds_what_is_better_rated() -> None:
+    call = settled(PLACE_FACETS, PLACE_MODEL.model_validate({"more": "stars"}), {"stars": [4.2, 4.3, 4.5]})
+    assert filters_of(PLACE_FACETS, call) == {"stars_min": 4.4}
+    found = resolve(PLACES, PLACE_FACETS, call)
+    assert PLACES.frame["stars"].filter(found.rows.tolist()).to_list() == [4.4, 4.5, 4.6, 4.7, 4.8, 4.9]
+    assert found.words == ("stars from 4.4",)
+    call = settled(PLACE_FACETS, PLACE_MODEL.model_validate({"less": "price"}), {"price": [3.5, 3.75]})
+    assert filters_of(PLACE_FACETS, call) == {"price_max": 3.62}
+    assert resolve(PLACES, PLACE_FACETS, call).rows.sum() == 2
+    whole = settled(PLACE_FACETS, PLACE_MODEL.model_validate({"more": "seats"}), {"seats": [20.0]})
+    assert filters_of(PLACE_FACETS, whole) == {"seats_min": 21}
+
+
+def test_bounds_with_decimals_are_taken_and_kept() -> None:
+    call = PLACE_MODEL.model_validate({"stars_min": 4.25, "price_max": 9})
+    asked_again = resolve_filters(PLACES, PLACE_FACETS, filters_of(PLACE_FACETS, call))
+    assert asked_again.words == resolve(PLACES, PLACE_FACETS, call).words
+    assert set(asked_again.words) == {"stars from 4.25", "price up to 9"}
+    with pytest.raises(ToolError, match=r"stars_min 4\.5 is above stars_max 4\.2"):
+        resolve(PLACES, PLACE_FACETS, PLACE_MODEL.model_validate({"stars_min": 4.5, "stars_max": 4.2}))
+    with pytest.raises(ValueError, match="seats_min"):
+        PLACE_MODEL.model_validate({"seats_min": 20.5})
+
+
+@given(st.integers(-5000, 5000), st.integers(0, 3), st.booleans())
+def test_beyond_a_number_is_the_next_of_its_decimals(thousandths: int, decimals: int, up: bool) -> None:
+    number = thousandths / 1000
+    found = beyond(number, decimals, up=up)
+    assert (found > number) if up else (found < number)
+    assert abs(found - number) <= 10.0**-decimals + 1e-9
+    assert round(found, decimals) == found
+    assert isinstance(found, float) == bool(decimals)
+
+
+@given(st.lists(st.integers(10, 49), min_size=1, max_size=5), st.sampled_from(["more", "less"]))
+def test_of_what_is_shown_in_tenths_the_middle_is_left_out(tenths: list[int], way: str) -> None:
+    stars = [one / 10 for one in tenths]
+    rows = resolve(
+        PLACES, PLACE_FACETS, settled(PLACE_FACETS, PLACE_MODEL.model_validate({way: "stars"}), {"stars": stars})
+    ).rows
+    kept = set(PLACES.frame["stars"].filter(rows.tolist()).to_list())
+    middle = float(np.median(stars))
+    assert kept == {v for v in PLACES.frame["stars"].to_list() if (v > middle if way == "more" else v < middle)}

@@ -26,7 +26,10 @@ ALLOWED = {
     "prompts": set(),
 }
 SHARED = {"errors", "threads", "__version__"}
-HEAVY = ("torch", "dowhy", "chromadb", "open_clip", "llama_cpp", "sentence_transformers", "transformers", "langgraph")
+HEAVY = (
+    *("torch", "dowhy", "chromadb", "open_clip", "llama_cpp", "sentence_transformers", "transformers", "langgraph"),
+    "psycopg",
+)
 
 
 def modules() -> list[Path]:

@@ -38,6 +38,8 @@ FILMS = (
     ("Jurassic Park", 1993, ()),
     ("The Lost World: Jurassic Park", 1997, ()),
     ("A Little Princess", 1995, ()),
+    ("The Innocent", 1994, ()),
+    ("Phantoms", 1998, ()),
 )
 CATALOGUE = Catalogue.of(
     [
@@ -89,6 +91,9 @@ def linked(text: str, *prefer: str) -> str:
         ("Silence of teh Lambs (1991)", "The Silence of the Lambs (1991)"),
         ("dr strangelove", "Dr. Strangelove or: How I Learned to Stop Worrying and Love the Bomb (1964)"),
         ("jurrasic park", "Jurassic Park (1993)"),
+        ("mad max 2015", "Mad Max: Fury Road (2015)"),
+        ("the innocnet", "The Innocent (1994)"),
+        ("the movie Rocky", "Rocky (1976)"),
     ],
 )
 def test_what_people_say_for_a_title(text: str, meant: str) -> None:
@@ -109,6 +114,10 @@ def test_what_people_say_for_a_title(text: str, meant: str) -> None:
         ),
         ("Mad Max", {"Mad Max: Fury Road (2015)"}),
         ("The Little Princess", {"A Little Princess (1995)"}),
+        ("the movie Mad Max", {"Mad Max: Fury Road (2015)"}),
+        ("Mad Max 2016", {"Mad Max: Fury Road (2015)"}),
+        ("The Innocents", {"The Innocent (1994)"}),
+        ("phantom", {"Phantoms (1998)"}),
     ],
 )
 def test_what_is_asked(text: str, options: set[str]) -> None:

@@ -13,7 +13,7 @@ import tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm4rec.agent.tuning.packing import Tokens, pack, packs
-from llm4rec.agent.tuning.train import Recipe, adapted, forget_run, loss_of, plan_of, schedule, train
+from llm4rec.agent.tuning.train import LAYERS, Recipe, adapted, forget_run, loss_of, plan_of, schedule, train
 from llm4rec.errors import UserError
 
 peft = pytest.importorskip("peft", reason="needs the extra llm4rec[tune]")
@@ -50,12 +50,13 @@ def test_packs_hold_every_example_once(count: int, seed: int, room: int) -> None
     found = packs(examples, Random(seed), room=room)
     assert sum(one.examples for one in found) == count
     for one in found:
-        assert one.weights.sum() == pytest.approx(one.examples, rel=1e-5)
         assert one.examples == 1 or len(one.ids) - len(SYSTEM) <= room
         bounds = one.bounds()
         assert bounds[1] == len(SYSTEM)
         assert len(bounds) == one.examples + 2
     assert sum(len(one.targets) for one in found) == sum(len(example.answer) for example in examples)
+    counted = sum(one.weights.sum() for one in found)
+    assert counted == pytest.approx(sum(len(example.answer) ** 0.5 for example in examples), rel=1e-5)
 
 
 def test_a_pack_shares_one_system_text() -> None:
@@ -88,8 +89,50 @@ def test_examples_of_a_pack_do_not_see_each_other(base: Any) -> None:
         with torch.no_grad():
             logits = model(input_ids=ids).logits[0]
         told = len(one.answer)
-        alone += float(torch.nn.functional.cross_entropy(logits[-told - 1 : -1], torch.tensor(one.answer)))
+        mean = float(torch.nn.functional.cross_entropy(logits[-told - 1 : -1], torch.tensor(one.answer)))
+        alone += told**0.5 * mean
     assert packed == pytest.approx(alone, rel=1e-4)
+
+
+def test_the_change_of_a_layer_is_computed_as_peft_computes_it(base: Any) -> None:
+    """Values and gradients, of a model whose change is not nothing, with peft's own forward beside."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    recipe = Recipe(half=False)
+    fused = adapted(copy.deepcopy(base), recipe)
+    plain = get_peft_model(
+        copy.deepcopy(base), LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(LAYERS))
+    )
+    made = torch.Generator().manual_seed(3)
+    ours, theirs = dict(fused.named_parameters()), dict(plain.named_parameters())
+    assert ours.keys() == theirs.keys()
+    with torch.no_grad():
+        for name in ours:
+            if "lora" in name:
+                theirs[name].copy_(ours[name].copy_(0.3 * torch.randn(ours[name].shape, generator=made)))
+    ids = torch.tensor([[*SYSTEM, *range(5, 40)]])
+    losses = []
+    for model in (fused, plain):
+        model.set_attn_implementation("eager")
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        losses.append(float(loss.detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for name in ours:
+        if "lora" in name:
+            torch.testing.assert_close(ours[name].grad, theirs[name].grad, rtol=1e-3, atol=1e-6)
+            assert float(ours[name].grad.abs().max()) > 0
+
+
+def test_a_layer_with_a_bias_is_not_computed_in_one_step() -> None:
+    import torch
+    from llm4rec.agent.tuning.fused import fuse
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(4, 4)), LoraConfig(target_modules=["0"]))
+    with pytest.raises(ValueError, match="without bias"):
+        fuse(model)
 
 
 def test_a_model_learns_what_it_is_told(base: Any, tmp_path: Path) -> None:

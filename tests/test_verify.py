@@ -260,7 +260,7 @@ def test_what_was_disliked_speaks_against_it(recommender: Recommender) -> None:
     found = recommender.explain("kim", "p27").cards[0].verification
     assert found is not None
     assert found.counterpoint is not None
-    assert found.counterpoint.text.startswith("you disliked 3 with the categories Light")
+    assert found.counterpoint.text.startswith("you disliked 3 with the category Light")
     recommender.feedback("kim", "like", "p3")
     context = desk(recommender, "kim")
     against = counterpoint(context, context.knowledge.catalogue.item(27), Standings(context, 27, shown=False))

@@ -347,6 +347,75 @@ def test_merged_and_applied_answer_alike(shipped: Path, tmp_path: Path, monkeypa
     assert np.abs(merged - applied).mean() < 0.2 * np.abs(merged - bare).mean()
 
 
+def test_an_adapter_made_for_another_model_is_told_of(
+    shipped: Path, tiny: Path, tmp_path: Path, told: list[str]
+) -> None:
+    other = tiny_llama.write(tmp_path / "other.gguf", seed=5)
+    weights.resolve(str(tiny), adapter=shipped, cache=tmp_path, notice=told.append)
+    assert told == []
+    weights.resolve(str(other), adapter=shipped, cache=tmp_path, notice=told.append)
+    assert told == ["planner.gguf fits other.gguf, but was made for another file (tiny.gguf)"]
+
+
+def test_of_merged_copies_the_newest_two_are_kept(shipped: Path, tiny: Path, tmp_path: Path, told: list[str]) -> None:
+    plain = weights.fast_copy(tiny, tmp_path, told.append)
+    folder = plain.parent
+    foreign = folder / "0000+1111-1-Q8_0.gguf"  # of another model
+    foreign.write_bytes(b"x")
+    half, making = folder / ".making-old.gguf", folder / ".making-now.gguf"
+    for path, age in ((half, 2 * weights.ABANDONED), (making, 0.0)):
+        path.write_bytes(b"x")
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    made: list[Path] = []
+    for seed in range(4):
+        tiny_llama.write_adapter(shipped, size=0.5, seed=seed, base=tiny)
+        source = weights.resolve(None, cache=tmp_path, notice=told.append)
+        assert source.path is not None
+        for at, before in enumerate(made):  # written one after the other, whatever the file system's clock
+            if before.exists():
+                os.utime(before, (1_000_000 + at, 1_000_000 + at))
+        made.append(source.path)
+        with source.path.open("rb") as reading:
+            kept = [path for path in made if path.exists()]
+            assert kept == made[-2:]
+            assert reading.read(4) == b"GGUF"
+    assert sorted(folder.glob("*.json")) == sorted(
+        [*(path.with_suffix(".json") for path in [plain, *made[-2:]]), folder / "originals.json"]
+    )
+    assert plain.exists()
+    assert foreign.exists()
+    assert making.exists()
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_whoever_is_killed_while_a_copy_is_made_leaves_none_without_its_record(
+    tiny: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Killed before its record is renamed into its place, or before the copy is."""
+    weights.content(tiny, tmp_path)
+    replaced: list[Path] = []
+    rename = Path.replace
+
+    def dies(self: Path, target: Path) -> Path:
+        if len(replaced) == writes:
+            raise KeyboardInterrupt
+        replaced.append(target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        weights.fast_copy(tiny, tmp_path, told.append)
+    monkeypatch.undo()
+    assert not list((tmp_path / "llm").glob("*Q8_0.gguf"))
+    told.clear()
+    copy = weights.fast_copy(tiny, tmp_path, told.append)
+    assert len(told) == 1
+    assert "damaged" not in told[0]
+    monkeypatch.setattr(weights, "sha256", lambda path: pytest.fail(f"{path} is read again"))
+    assert weights.fast_copy(tiny, tmp_path, told.append) == copy
+
+
 # ---- the probe ----------------------------------------------------------------------------------------------
 
 

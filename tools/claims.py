@@ -8,6 +8,7 @@ ranking; where one item is asked about, :mod:`.evidence` gathers more and :mod:`
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
 from ..catalog.items import Item
 from ..catalog.text import fold, one_line
@@ -15,12 +16,16 @@ from ..ranking.base import Contribution, Ranked
 from ..ranking.graph_ranker import GraphRanker
 from ..ranking.history import from_events
 from .base import TurnContext
+from .nouns import named, people, singular
 from .results import Claim, Evidence
+from .seldom import SELDOM, seldom_record
 from .taste import history_of
 
 #: Contributions below this share of the largest are not worth a sentence.
 WORTH_TELLING = 0.25
 MOST_CLAIMS = 3
+#: Values of one attribute that are told.
+MOST_VALUES = 4
 #: Parts that go by what was chosen, whatever was thought of it.
 BEHAVIOUR = ("transitions", "ease", "graph")
 #: What a part says of records that were liked or chosen, and of such as were not liked.
@@ -31,8 +36,8 @@ LIKED = {
     "image": "its picture is close to that of {names}, on your record",
 }
 DISLIKED = {
-    "transitions": "people who chose {names}, which you did not like, seldom choose this soon after",
-    "ease": "people who chose {names}, which you did not like, seldom choose this",
+    "transitions": f"people who chose {{names}}, which you did not like{SELDOM} soon after",
+    "ease": f"people who chose {{names}}, which you did not like{SELDOM}",
     "text": "far in content from {names}, which you did not like",
     "image": "its picture is far from that of {names}, which you did not like",
 }
@@ -45,9 +50,10 @@ def part_words(part: str, names: str, *, liked: bool) -> str:
 
 
 def say_value(value: float | str | tuple[str, ...]) -> str:
-    """An attribute's value in words."""
+    """An attribute's value in words; of many values the first, and how many more there are."""
     if isinstance(value, tuple):
-        return ", ".join(one_line(v, 60) for v in value[:4])
+        more = len(value) - MOST_VALUES
+        return ", ".join(one_line(v, 60) for v in value[:MOST_VALUES]) + (f" and {more} more" if more > 0 else "")
     return f"{value:g}" if isinstance(value, float) else one_line(value, 80)
 
 
@@ -59,15 +65,19 @@ def item_claims(
     ranks: Mapping[str, int] | None = None,
     query: str | None = None,
     cited: Sequence[str] = (),
+    labels: Collection[str] = (),
 ) -> tuple[Claim, ...]:
     """Up to three claims for one item: what it answers, whom it is like, what was said, how popular it is.
 
     Always at least one: where nothing personal moved it, the claim says so.
+
+    Args:
+        cited: attributes that were filtered by. labels: those of their values that were asked for.
     """
     claims: list[Claim] = []
     if ranks:
         claims.extend(search_claim(context, item, ranks, query))
-    claims.extend(asked_claim(context, item, cited))
+    claims.extend(asked_claim(context, item, cited, labels))
     if ranked is not None:
         claims.extend(_personal_claims(context, item, ranked))
         if not claims and ranked.parts.get("popularity", 0.0) + ranked.parts.get("debias", 0.0) > 0:
@@ -125,12 +135,20 @@ def _passage(text: str, words: Collection[str], limit: int = 300) -> str:
     return "… " + (around if not set(words).isdisjoint(fold(around).split()) else one_line(tokens[first], limit - 2))
 
 
-def asked_claim(context: TurnContext, item: Item, cited: Sequence[str]) -> list[Claim]:
-    facts = [(name, item.attributes[name]) for name in cited if name in item.attributes]
+def asked_claim(context: TurnContext, item: Item, cited: Sequence[str], labels: Collection[str] = ()) -> list[Claim]:
+    """What of its attributes was asked for: of several values those that were, where that is known."""
+    facts = [(name, _asked_for(item.attributes[name], labels)) for name in cited if name in item.attributes]
     if not facts:
         return []
     ids = tuple(context.cite(f"catalogue:{item.id}:{name}", f"{name}: {say_value(value)}") for name, value in facts)
-    return [Claim(text="as asked: " + "; ".join(f"{n} {say_value(v)}" for n, v in facts), evidence=ids)]
+    return [Claim(text="as asked: " + "; ".join(f"{named(n, v)} {say_value(v)}" for n, v in facts), evidence=ids)]
+
+
+def _asked_for(value: float | str | tuple[str, ...], labels: Collection[str]) -> float | str | tuple[str, ...]:
+    if not isinstance(value, tuple):
+        return value
+    asked = [fold(label) for label in labels]
+    return tuple(one for one in value if any(f" {label} " in f" {fold(one)} " for label in asked)) or value
 
 
 def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[Claim]:
@@ -148,17 +166,19 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
         for c in ranked.contributions
         if c.amount > 0 and c.direct and c.row is not None and ranked.parts.get(c.part, 0.0) > 0
     ]
-    if past:
-        first = past[0]
+    first = next((c for c in past if is_borne_out(context, c, ranked.row)), None)
+    if first is not None:
         wanted = is_liked(context, first)
-        told = [
+        like_it = (
             c
             for c in past
             if c.part == first.part and c.amount >= WORTH_TELLING * first.amount and is_liked(context, c) == wanted
-        ][:2]
+        )
+        told = list(islice((c for c in like_it if is_borne_out(context, c, ranked.row)), 2))
         records = [history_record(context, c.ref, c.row) for c in told if c.row is not None]
         names = " and ".join(label for label, _ in records)
         past_ids = tuple(context.cite(record.id, record.text) for _, record in records)
+        counted = tuple(context.cite(one.id, one.text) for c in told for one in seldom_records(context, c, ranked.row))
         model = context.cite(
             f"model:{first.part}:{item.id}",
             f"{first.part} model: {first.amount:+.3f} of the score {ranked.score:+.3f} comes from the first",
@@ -168,7 +188,7 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
             claims.append(Claim(text=path[0], evidence=(past_ids[0], *path[1], model)))
         else:
             words = part_words(first.part, names, liked=wanted)
-            claims.append(Claim(text=words, evidence=(*past_ids, model)))
+            claims.append(Claim(text=words, evidence=(*past_ids, *counted, model)))
     elif ranked.parts.get("sequence", 0.0) > 0 and len(history_of(context).chosen()):
         # The transformer reads the history as a whole: nothing of it is answerable by itself.
         source = context.cite(
@@ -190,10 +210,27 @@ def _path(context: TurnContext, item: Item, contribution: Contribution) -> tuple
         return None
     name, path = one_line(context.knowledge.title(context.knowledge.catalogue.ids[contribution.row]), 80), found[0]
     if path.label is None:
-        return f"{path.people} people chose both {name} and this", ()
+        return f"{people(path.people)} chose both {name} and this", ()
     text = f"{path.relation}: {one_line(path.label, 80)}"
     sources = tuple(context.cite(source, text) for source in path.evidence[1:])
-    return f"shares {path.relation} {one_line(path.label, 80)} with {name}, on your record", sources
+    return f"shares {singular(path.relation)} {one_line(path.label, 80)} with {name}, on your record", sources
+
+
+def is_borne_out(context: TurnContext, contribution: Contribution, row: int) -> bool:
+    """Whether what its part says of a record is so: that people seldom choose something is counted."""
+    return not _says_seldom(context, contribution) or bool(seldom_records(context, contribution, row))
+
+
+def seldom_records(context: TurnContext, contribution: Contribution, row: int) -> tuple[Evidence, ...]:
+    """The counts that its part's words rest on, where they say that people seldom choose the item."""
+    if contribution.row is None or not _says_seldom(context, contribution):
+        return ()
+    found = seldom_record(context, contribution.row, row)
+    return () if found is None else (found,)
+
+
+def _says_seldom(context: TurnContext, contribution: Contribution) -> bool:
+    return contribution.part in BEHAVIOUR and not is_liked(context, contribution)
 
 
 def is_liked(context: TurnContext, contribution: Contribution) -> bool:
@@ -226,18 +263,18 @@ def history_record(context: TurnContext, ref: str, row: int) -> tuple[str, Evide
 
 def popularity_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim:
     count = int(context.knowledge.counts[context.knowledge.catalogue.row_of[item.id]])
-    told = f"{count} people chose it in the log"
+    told = f"{people(count)} chose it in the log"
     if corrected := ranked.parts.get("debias", 0.0):
         told += f"; the correction for popularity changes its score by {corrected:+.3f}"
     source = context.cite(f"model:popularity:{item.id}", told)
     personal = any(amount > 0 for name, amount in ranked.parts.items() if name not in ("popularity", "debias"))
     alone = "" if personal and len(history_of(context)) else "; nothing personal put it here"
-    return Claim(text=f"widely chosen ({count} people){alone}", evidence=(source,))
+    return Claim(text=f"widely chosen ({people(count)}){alone}", evidence=(source,))
 
 
 def plain_claim(context: TurnContext, item: Item) -> Claim:
     for name, value in item.attributes.items():
         source = context.cite(f"catalogue:{item.id}:{name}", f"{name}: {say_value(value)}")
-        return Claim(text=f"{name}: {say_value(value)}", evidence=(source,))
+        return Claim(text=f"{named(name, value)}: {say_value(value)}", evidence=(source,))
     source = context.cite(f"catalogue:{item.id}:title", f"title: {one_line(item.title)}")
     return Claim(text="in the catalogue; nothing more is known of it", evidence=(source,))

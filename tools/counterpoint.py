@@ -14,6 +14,7 @@ from .base import TurnContext
 from .claims import history_record
 from .counterfactual import Left, Standings
 from .evidence import NAMED, Reason, is_rare, shared_labels
+from .nouns import people, singular
 from .results import Evidence
 from .taste import UNWANTED
 
@@ -97,7 +98,7 @@ def _shared(table: TurnContext, item: Item, standings: Standings) -> Iterator[Re
     for _, many, name, value, disliked in found:
         told = disliked[::-1][:NAMED] if many > NAMED else disliked
         named = [history_record(table, past.refs[at], int(past.rows[at])) for at in told]
-        labels, shown = [label for label, _ in named], one_line(value, 80)
+        labels, shown, one_of = [label for label, _ in named], one_line(value, 80), singular(name)
         ids = table.knowledge.catalogue.ids
         records = [
             *(record for _, record in named),
@@ -110,10 +111,11 @@ def _shared(table: TurnContext, item: Item, standings: Standings) -> Iterator[Re
             records.append(
                 Evidence(id=f"profile:{name}:{shown}", text=f"{many} on record with {name} {shown} and disliked")
             )
-            text = f"you disliked {many} with the {name} {shown}, {' and '.join(labels)} among them"
+            text = f"you disliked {many} with the {one_of} {shown}, {' and '.join(labels)} among them"
             slots = (str(many), name, shown, *labels)
         else:
-            text = f"you disliked {' and '.join(labels)}, which {'share' if many > 1 else 'shares'} its {name} {shown}"
+            share = "share" if many > 1 else "shares"
+            text = f"you disliked {' and '.join(labels)}, which {share} its {one_of} {shown}"
             slots = (name, shown, *labels)
         yield Reason("shared", text, tuple(records), Left(frozenset(past.refs[at] for at in disliked)), slots)
 
@@ -157,6 +159,6 @@ def _unknown(table: TurnContext, item: Item, standings: Standings) -> Iterator[R
     own = int(counts[table.knowledge.catalogue.row_of[item.id]])
     if own > FEW or counts.mean() < 5 * FEW:
         return
-    told = f"{own} people chose it in the log; {counts.mean():.0f} chose an item on average"
+    told = f"{people(own)} chose it in the log; {counts.mean():.0f} chose an item on average"
     text = f"few people are known to have chosen it ({own})" if own else "nobody is known to have chosen it"
     yield Reason("popularity", text, (Evidence(id=f"model:popularity:{item.id}", text=told),), Left(), ())

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..catalog.filters import Filter, mask
 from ..catalog.items import Item
 from ..catalog.text import fold, one_line
+from ..errors import ToolError
 from ..ranking.base import Contribution, Ranked
-from ..ranking.graph import USERS
 from ..ranking.graph_ranker import GraphRanker
 from ..ranking.history import from_events
 from .base import TurnContext
@@ -29,15 +29,19 @@ from .claims import (
     WORTH_TELLING,
     asked_claim,
     history_record,
+    is_borne_out,
     is_liked,
     part_words,
     plain_claim,
     popularity_claim,
     search_claim,
+    seldom_records,
 )
 from .counterfactual import QUERY, Left, Standing, Standings
-from .facets import Facets
+from .facets import Facets, resolve_filters
+from .nouns import people, singular
 from .results import Card, Claim, Evidence
+from .seldom import SELDOM, bears_out, people_in_common
 
 Kind = Literal["behaviour", "content", "graph", "shared", "taste", "asked", "found", "popularity", "lately", "plain"]
 
@@ -77,7 +81,8 @@ class Reason:
 
 
 def unsupported(reason: Reason) -> tuple[str, ...]:
-    """What its text says that none of its records holds: names, quoted words, numbers, capitalised words."""
+    """What its text says that none of its records holds: names, quoted words, numbers, capitalised words, and that
+    people seldom choose something where their counts do not say so."""
     texts = [fold(record.text) for record in reason.records]
     numbers = {number for record in reason.records for number in _NUMBER.findall(record.text)}
     wanted = [*reason.slots, *_QUOTED.findall(reason.text)]
@@ -86,6 +91,9 @@ def unsupported(reason: Reason) -> tuple[str, ...]:
     words = {word for text in texts for word in text.split()}
     capital = [word for word in reason.text.split() if word[:1].isupper()]
     missing += [word for word in capital if not set(fold(word).split()) <= words]
+    if SELDOM in reason.text:
+        told = [one for one in reason.slots if any(bears_out(record.text, one) for record in reason.records)]
+        missing += [] if told and len(told) == len(reason.slots) else ["counts of people who seldom choose it"]
     return tuple(dict.fromkeys(missing))
 
 
@@ -140,9 +148,20 @@ def _of_request(table: TurnContext, item: Item, shown: Card, standings: Standing
     if shown.ranks:
         for claim in search_claim(table, item, shown.ranks, bus.query):
             yield _reason(table, "found", claim, Left(wishes=frozenset({QUERY})))
-    for claim in asked_claim(table, item, bus.cited):
+    for claim in asked_claim(table, item, bus.cited, _labels(table, standings)):
         wishes = frozenset(name for name in bus.cited if name in item.attributes)
         yield _reason(table, "asked", claim, Left(wishes=wishes), sorted(wishes))
+
+
+def _labels(table: TurnContext, standings: Standings) -> tuple[str, ...]:
+    """The labels and names that the list on the table was filtered by."""
+    source = table.bus.source
+    if source is None:
+        return ()
+    try:
+        return resolve_filters(table.knowledge.catalogue, standings.facets, source.filters).labels
+    except ToolError:  # the catalogue has changed since: the first values are told, whatever was asked for
+        return ()
 
 
 def _of_tastes(table: TurnContext, ranked: Ranked, standings: Standings) -> Iterator[Reason]:
@@ -163,7 +182,11 @@ def _of_past(table: TurnContext, item: Item, ranked: Ranked, alone: Mapping[str,
             continue
         of_part = [c for c in own if c.part == part]
         if part in BEHAVIOUR:
-            of_part = [c for c in of_part if not is_liked(table, c) or people_in_common(table, c.row, row) != 0]
+            of_part = [
+                c
+                for c in of_part
+                if is_borne_out(table, c, row) and (not is_liked(table, c) or people_in_common(table, c.row, row) != 0)
+            ]
         for liked in (True, False):
             told = [c for c in of_part if is_liked(table, c) == liked]
             if not told:
@@ -187,11 +210,12 @@ def past_reason(table: TurnContext, item: Item, ranked: Ranked, part: str, told:
         id=f"model:{part}:{item.id}",
         text=f"{part} model: {ranked.parts[part]:+.3f} of the score {ranked.score:+.3f}",
     )
-    people = [_people_record(table, c.row, row) for c in told if part in BEHAVIOUR and liked and c.row is not None]
+    both = [_people_record(table, c.row, row) for c in told if part in BEHAVIOUR and liked and c.row is not None]
+    seldom = [one for c in told for one in seldom_records(table, c, row)]
     return Reason(
         kind="behaviour" if part in BEHAVIOUR else "content",
         text=text,
-        records=(*(record for _, record in named), *(one for one in people if one is not None), model),
+        records=(*(record for _, record in named), *(one for one in both if one is not None), *seldom, model),
         left=Left(frozenset(c.ref for c in told)),
         slots=tuple(label for label, _ in named),
         part=part,
@@ -212,7 +236,7 @@ def _path(table: TurnContext, item: Item, ranked: Ranked, first: Contribution) -
         shared = tuple(Evidence(id=one, text=f"{path.relation}: {value}") for one in path.evidence[1:])
         yield Reason(
             "graph",
-            f"shares {path.relation} {value} with {name}, on your record",
+            f"shares {singular(path.relation)} {value} with {name}, on your record",
             (record, *shared),
             Left(frozenset({first.ref})),
             (path.relation, value, name),
@@ -249,7 +273,7 @@ def shared_reason(table: TurnContext, item: Item, name: str, value: str, told: S
     names = " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
     return Reason(
         "shared",
-        f"shares {name} {one_line(value, 80)} with {names}, on your record",
+        f"shares {singular(name)} {one_line(value, 80)} with {names}, on your record",
         (*(record for _, record in named), *held),
         Left(frozenset(ref for ref, _ in told)),
         (name, one_line(value, 80), *labels),
@@ -306,24 +330,10 @@ def _of_popularity(table: TurnContext, item: Item, ranked: Ranked, standings: St
     yield replace(reason, records=(*reason.records, *told))
 
 
-def people_in_common(table: TurnContext, past: int | None, row: int) -> int | None:
-    """How many people of the log chose both; None where there is no graph of people to count in."""
-    graph = table.knowledge.ranker.rankers.get("graph")
-    if past is None or not isinstance(graph, GraphRanker) or USERS not in graph.model.relations:
-        return None
-    model = graph.model
-    if max(past, row) >= model.n_items:
-        return 0
-    steps = model.steps
-    ours, theirs = (steps.indices[steps.indptr[one] : steps.indptr[one + 1]] for one in (past, row))
-    shared = np.intersect1d(ours, theirs, assume_unique=True)
-    return int((model.relation_of[shared] == model.relations.index(USERS)).sum())
-
-
 def _people_record(table: TurnContext, past: int, row: int) -> Evidence | None:
     both = people_in_common(table, past, row)
     if both is None:
         return None
     ids = table.knowledge.catalogue.ids
     names = " and ".join(one_line(table.knowledge.title(ids[one]), 80) for one in (past, row))
-    return Evidence(id=f"pair:{ids[past]}:{ids[row]}", text=f"{both} people chose both {names}")
+    return Evidence(id=f"pair:{ids[past]}:{ids[row]}", text=f"{people(both)} chose both {names}")

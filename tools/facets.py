@@ -6,9 +6,9 @@ what is sold: the fields follow from what is filled in.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from statistics import median
 from typing import Any, Literal, TypeVar
 
@@ -80,7 +80,7 @@ def facet_fields(facets: Facets) -> dict[str, Any]:
         for end in ("min", "max"):
             word = "smallest" if end == "min" else "largest"
             fields[f"{spec.name}_{end}"] = (
-                int | None,
+                (float if spec.decimals else int) | None,
                 Field(default=None, ge=low - room, le=high + room, description=f"{word} {spec.name} ({low}..{high})"),
             )
     if facets.names:
@@ -140,7 +140,8 @@ class Asked:
     Attributes:
         rows: shape (n_items,), which items pass.
         words: the filters as people say them ("genres Comedy", "year from 1990").
-        cited: (attribute, value) pairs that each shown item meets, for claims.
+        cited: attributes that each shown item meets, for claims.
+        labels: values of theirs that were asked for, as they were said or read.
         unwanted: what the items should not be about, in words.
         readings: sentences on names that were taken for others than were said.
     """
@@ -150,12 +151,14 @@ class Asked:
     cited: tuple[str, ...]
     unwanted: tuple[str, ...] = ()
     readings: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def settled(facets: Facets, arguments: A, shown: Mapping[str, Sequence[float]]) -> A:
     """Comparisons as bounds: "newer" is a year above the middle of the years shown.
 
-    A bound that was given stays where it is the narrower one.
+    A bound that was given stays where it is the narrower one. The new one is as fine as the attribute's values are: of
+    whole numbers the next, of stars in tenths the next tenth.
 
     Args:
         arguments: of one call.
@@ -173,11 +176,19 @@ def settled(facets: Facets, arguments: A, shown: Mapping[str, Sequence[float]]) 
         values = shown.get(name)
         if not values:
             raise ToolError(f"{way} {name} than what? Nothing is shown that has a {name}: give a number")
-        if way == "more":
-            bounds[f"{name}_min"] = max(math.floor(median(values)) + 1, given.get(f"{name}_min", -math.inf))
-        else:
-            bounds[f"{name}_max"] = min(math.ceil(median(values)) - 1, given.get(f"{name}_max", math.inf))
+        decimals = next((spec.decimals for spec in facets.numbers if spec.name == name), 0)
+        bound = beyond(median(values), decimals, up=way == "more")
+        narrower, end = (max, "min") if way == "more" else (min, "max")
+        bounds[f"{name}_{end}"] = narrower(bound, given.get(f"{name}_{end}", bound))
     return arguments.model_copy(update={**bounds, "more": None, "less": None}) if bounds else arguments
+
+
+def beyond(number: float, decimals: int, *, up: bool) -> float:
+    """The next number of so many decimals above a number, or below it; an ``int`` where there are none."""
+    step = Decimal(1).scaleb(-decimals)
+    exact = Decimal(repr(float(number)))  # as it is written: 4.35 lies on a hundredth, its binary fraction does not
+    found = exact.quantize(step, ROUND_FLOOR) + step if up else exact.quantize(step, ROUND_CEILING) - step
+    return float(found) if decimals else int(found)
 
 
 def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked:
@@ -190,25 +201,27 @@ def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked
     filters: list[Filter] = []
     words: list[str] = []
     cited: list[str] = []
+    labels: list[str] = []
     for spec in facets.choices:
         if spec.name in given:
             filters.append(Filter(attribute=spec.name, op="is", value=given[spec.name]))
             words.append(str(given[spec.name]))
             cited.append(spec.name)
+            labels.append(str(given[spec.name]))
         if f"not_{spec.name}" in given:
             filters.append(Filter(attribute=spec.name, op="is_not", value=given[f"not_{spec.name}"]))
             words.append(f"no {given[f'not_{spec.name}']}")
     for spec in facets.numbers:
         low, high = given.get(f"{spec.name}_min"), given.get(f"{spec.name}_max")
         if low is not None and high is not None and low > high:
-            raise ToolError(f"{spec.name}_min {low} is above {spec.name}_max {high}")
+            raise ToolError(f"{spec.name}_min {low:.15g} is above {spec.name}_max {high:.15g}")
         if low is not None:
             filters.append(Filter(attribute=spec.name, op="at_least", value=float(low)))
-            words.append(f"{spec.name} from {low}")
+            words.append(f"{spec.name} from {low:.15g}")
             cited.append(spec.name)
         if high is not None:
             filters.append(Filter(attribute=spec.name, op="at_most", value=float(high)))
-            words.append(f"{spec.name} up to {high}")
+            words.append(f"{spec.name} up to {high:.15g}")
             cited.append(spec.name)
     rows = mask(catalogue, tuple(filters))
     readings: list[str] = []
@@ -221,6 +234,7 @@ def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked
             words.append(name if keep else f"not {name}")
             if keep:
                 cited.extend(named.attributes)
+                labels.extend(named.taken or (given[field],))
             readings.extend(_reading(given[field], named))
     unwanted = tuple(filter(None, (one_line(given.get("without", ""), 60),)))
     words.extend(f"not {one}" for one in unwanted)
@@ -230,6 +244,7 @@ def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked
         cited=tuple(dict.fromkeys(cited)),
         unwanted=unwanted,
         readings=tuple(readings),
+        labels=tuple(labels),
     )
 
 

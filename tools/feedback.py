@@ -11,6 +11,7 @@ from ..catalog.text import one_line
 from ..errors import ToolError
 from ..profiles.events import Event, Source, event_id
 from .base import Arguments, Tool, TurnContext
+from .own_words import is_own_opinion
 from .results import Claim
 from .target import target_row
 
@@ -59,9 +60,16 @@ def make(ordinals: int, scale: tuple[float, float] | None) -> Tool:
 
 
 def record(context: TurnContext, call: Arguments) -> str:
-    """Commit one event; its id is (thread, turn, call), so that a repeated node never writes twice."""
+    """Commit one event; its id is (thread, turn, call), so that a repeated node never writes twice.
+
+    Raises:
+        ToolError: only what the message quotes says so, no such item, or it cannot be recorded.
+    """
     given = call.model_dump()
     about = given.get("about")
+    subject = given.get("title") or about
+    if not is_own_opinion(context.knowledge.catalogue, context.message, verdict=given["verdict"], subject=subject):
+        raise ToolError("what is quoted is not taken for your own opinion: say it without the quotation")
     if about and not given.get("title") and given.get("ordinal") is None:
         return _record_taste(context, given["verdict"], about, given["scope"])
     row = target_row(context, given.get("ordinal"), given.get("title"))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..catalog.text import fold, one_line
+from .nouns import singular
 from .plain_words import PLAIN
 from .results import Card
 
@@ -131,12 +132,12 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"people who chose (?P<names>.+) chose this soon after$", "after"),
         (r"people who chose (?P<names>.+) also chose this$", "also"),
-        (r"(?P<count>\d+) people chose both (?P<names>.+) and this$", "both"),
+        (r"(?P<count>\d+) (?:people|person) chose both (?P<names>.+) and this$", "both"),
         (r"close in content to (?P<names>.+), on your record$", "content"),
         (r"its picture is close to that of (?P<names>.+), on your record$", "look"),
         (r"goes with (?P<names>.+), on your record$", "goes"),
         (r"you said you like (?P<names>.+)$", "taste"),
-        (r"widely chosen \((?P<count>\d+) people\)(?:; nothing personal put it here)?$", "popular"),
+        (r"widely chosen \((?P<count>\d+) (?:people|person)\)(?:; nothing personal put it here)?$", "popular"),
         (r"follows from what you chose lately, taken together$", "lately"),
     )
 )  # fmt: skip
@@ -144,7 +145,7 @@ _SHARES = re.compile(r"shares .+ with .+, on your record$")
 _ON_RECORD = ", on your record"
 _FACTS = re.compile(r"as asked: ")
 
-_CHOSE = "people those others chose choose picked went"
+_CHOSE = "people person those others chose choose picked went"
 _HISTORY = _set(RECORD)
 _ALLOWED: Mapping[str, Frame] = {
     "mentions": Frame(keys=_set("mention mentions mentioning mentioned word words says holds contains"), quoted=True),
@@ -161,7 +162,7 @@ _ALLOWED: Mapping[str, Frame] = {
     "look": Frame(words=_set("close near look"), keys=_set("picture pictures"), loose=_HISTORY),
     "goes": Frame(keys=_set("goes go"), loose=_HISTORY),
     "taste": Frame(words=_set("said say told mentioned"), keys=_set("like liking taste"), of_user=True),
-    "popular": Frame(words=_set("who chose picked many"), keys=_set("widely popular people chosen")),
+    "popular": Frame(words=_set("who chose picked many"), keys=_set("widely popular people person chosen")),
     "lately": Frame(
         words=_set("follows follow chose chosen choosing taken together"), keys=_set("lately recent recently choices")
     ),
@@ -193,7 +194,7 @@ def attribute_words(name: str) -> frozenset[str]:
     """What an attribute is called: the words of its name, in the singular and in the plural."""
     words: set[str] = set()
     for word in words_of(name.replace("_", " ")):
-        words |= {word, word.removesuffix("s"), f"{word}s", *_SYNONYMS.get(word, "").split()}
+        words |= {word, singular(word), word.removesuffix("s"), f"{word}s", *_SYNONYMS.get(word, "").split()}
     return frozenset(words)
 
 
@@ -224,11 +225,16 @@ def frames_of(card: Card, records: Mapping[str, str]) -> tuple[Frame, ...]:
     asked: set[str] = set()
     for claim in card.claims:
         if _FACTS.match(claim.text):
-            asked |= {name for name in card.attributes if re.search(rf"(?:: |; ){re.escape(name)} ", claim.text)}
+            asked |= {name for name in card.attributes if _is_told(name, claim.text)}
             found.append(Frame(verbatim=words_of(claim.text)))
             continue
         found.append(_frame_of(claim.text, [records.get(one, "") for one in claim.evidence], card))
     return (*found, *facts_of(card, asked=frozenset(asked)))
+
+
+def _is_told(name: str, text: str) -> bool:
+    """Whether a claim of what was asked for says something of an attribute."""
+    return bool(re.search(rf"(?:: |; )(?:{re.escape(name)}|{re.escape(singular(name))}) ", text))
 
 
 def _frame_of(text: str, records: Sequence[str], card: Card) -> Frame:
@@ -249,7 +255,7 @@ def _frame_of(text: str, records: Sequence[str], card: Card) -> Frame:
             objects = [Phrase.of(one) for one in (query, "you asked for", "your request", "your wish")]
         if place := parts.get("field"):
             extra = frozenset(words_of(place.replace("_", " ")))
-        numbers = {"people": float(parts["count"])} if parts.get("count") else {}
+        numbers = dict.fromkeys(("people", "person"), float(parts["count"])) if parts.get("count") else {}
         return Frame(
             verbatim=verbatim,
             objects=tuple(objects),
@@ -271,7 +277,7 @@ def _shares(text: str, verbatim: tuple[str, ...], records: Sequence[str]) -> Fra
     relation, _, label = rest.partition(" ")
     for record in records:
         one, colon, other = record.partition(": ")
-        if colon and rest == f"{one} {other}":
+        if colon and rest in (f"{one} {other}", f"{singular(one)} {other}"):
             relation, label = one, other
     objects = (Phrase.of(label), *_named(names, records))
     return Frame(verbatim, objects, attribute_words(relation), base.keys, base.loose)

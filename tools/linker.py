@@ -9,7 +9,8 @@ The surest way that finds something decides, and where it finds several the repl
 4. a title among words that are all true of the item ("the movie Heat with Al Pacino", "Heat 1995");
 5. words of just one title in the list on the table;
 6. a misspelling: the nearest title, if it is near enough and clearly ahead of the next, and what differs is no word
-   that the catalogue itself uses ("Shine" is not "Shane" misspelt), no number and no article;
+   that the catalogue itself uses ("Shine" is not "Shane" misspelt), no plural ("The Innocents" is not "The Innocent"),
+   no number and no article;
 7. words of just one title, where titles are too long to be said ("the Brother TN330").
 """
 
@@ -186,11 +187,17 @@ def _explained(catalogue: Catalogue, titles: Titles, asked: Said) -> list[int]:
                 form.row
                 for forms, rest in spans
                 for form in forms
-                if _AROUND.issuperset(rest) or _is_true(catalogue, form.row, rest, slack)
+                if _tells_it(form, rest, slack) and _is_true(catalogue, form.row, rest, slack)
             ]
             if found:
                 return list(dict.fromkeys(found))
     return []
+
+
+def _tells_it(form: Form, rest: Sequence[str], slack: int) -> bool:
+    """Whether a title and what stands around it leave no doubt: of the name of a series ("the movie Mad Max",
+    "Amityville 1992") the rest must say which part is meant, and be just so."""
+    return form.whole or form.tells or (slack == 0 and not _AROUND.issuperset(rest))
 
 
 def _is_true(catalogue: Catalogue, row: int, words: Sequence[str], slack: int) -> bool:
@@ -250,7 +257,8 @@ def _nearest(
 def _likeness(catalogue: Catalogue, titles: Titles, asked: Said, table: Collection[int]) -> dict[int, float]:
     """By row: how like its title is, for titles of the same numbers that are long enough to be misspelt.
 
-    One that would need a word of the catalogue to be a misspelling is held to be just under the threshold.
+    One that would have to be misspelt with a word of the catalogue, or in its number, is held to be just under the
+    threshold.
     """
     if len(asked.tight) < SHORTEST:
         return {}
@@ -270,10 +278,16 @@ def _likeness(catalogue: Catalogue, titles: Titles, asked: Said, table: Collecti
         fits = form.said.numbers == asked.numbers and asked.article in ("", form.said.article)
         if fits and len(tight) >= SHORTEST and (form.whole or form.tells):
             score = 100 * score + (ON_THE_TABLE if form.row in table else 0.0)
-            if any(len(word) > 2 and word in known for word in set(asked.words).difference(form.said.words)):
+            others = set(asked.words).difference(form.said.words)
+            if any(len(word) > 2 and word in known for word in others) or _differs_in_number(others, form.said.words):
                 score = min(score, JUST_UNDER)
             likeness[form.row] = max(score, likeness.get(form.row, 0.0))
     return likeness
+
+
+def _differs_in_number(others: Collection[str], words: Collection[str]) -> bool:
+    """Whether one of the words said is the plural, or the singular, of a word of the title."""
+    return any(f"{word}s" in words or (word[-1:] == "s" and word[:-1] in words) for word in others)
 
 
 def _holding(titles: Titles, asked: Said) -> list[int]:

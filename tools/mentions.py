@@ -13,6 +13,7 @@ from ..catalog.items import Catalogue
 from ..catalog.text import fold
 from . import wording
 from .facets import Facets
+from .own_words import own_words
 from .wording import End, Opinion, words_said
 
 #: Longest title looked for, in words.
@@ -114,6 +115,7 @@ class MentionIndex:
     """Titles and names of one catalogue, looked up by the words of a message. Made once per catalogue."""
 
     def __init__(self, catalogue: Catalogue, facets: Facets) -> None:
+        self._catalogue = catalogue
         self._ordinary = _ordinary_words(catalogue)
         self._titles: dict[str, str] = {}
         titles = catalogue.frame["title"].to_list()
@@ -156,7 +158,7 @@ class MentionIndex:
         leanings = wording.leanings(rest)
         refused = wording.refused_words(bare)
         unwanted = {name for name, said in names.items() if set(said.split()) <= refused}
-        opinion = wording.opinion_said(bare)
+        opinion = wording.opinion_said(own_words(self._catalogue, bare))
         told = _left(wording.statement(rest), _EMPTY_IN_TASTES) or _telling(wording.statement(rest), _EMPTY)
         if opinion == "dislike":  # "pens, but not by Acme" dislikes no pens
             told = tuple(word for word in told if refused.issuperset(fold(word).split())) or told

@@ -40,7 +40,7 @@ def recommend(context: TurnContext, facets: Facets, call: Arguments) -> str:
     asked = resolve(context.knowledge.catalogue, facets, call)
     for reading in asked.readings:
         context.notice(reading)
-    cards = rank_cards(context, asked.rows, cited=asked.cited, unwanted=asked.unwanted)
+    cards = rank_cards(context, asked.rows, cited=asked.cited, labels=asked.labels, unwanted=asked.unwanted)
     context.fill(cards, cited=asked.cited, source=ListSource(filters_of(facets, call), debias=context.debias))
     if not cards:
         return "nothing left that fits: loosen the filters"
@@ -72,6 +72,7 @@ def rank_cards(
     keep: NDArray[np.bool_],
     *,
     cited: Sequence[str] = (),
+    labels: Sequence[str] = (),
     unwanted: Sequence[str] = (),
     dials: DiversityConfig | None = None,
 ) -> list[Card]:
@@ -79,7 +80,7 @@ def rank_cards(
     cards = []
     for ordinal, ranked in enumerate(rank_rows(context, keep, unwanted=unwanted, dials=dials), start=1):
         item = context.knowledge.catalogue.item(ranked.row)
-        claims = item_claims(context, item, ranked=ranked, cited=cited)
+        claims = item_claims(context, item, ranked=ranked, cited=cited, labels=labels)
         cards.append(Card.of(item, ordinal=ordinal, score=ranked.score, parts=ranked.parts, claims=claims))
     return cards
 

@@ -73,7 +73,7 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
         text = " ".join(asked.words) or context.message
     filtered = asked.words and not like and context.image is None
     if filtered and not (subject and _is_beyond(text or "", facets, given)):
-        cards = rank_cards(context, asked.rows, cited=asked.cited, unwanted=asked.unwanted)
+        cards = rank_cards(context, asked.rows, cited=asked.cited, labels=asked.labels, unwanted=asked.unwanted)
     else:
         cards = search_cards(
             context,
@@ -81,6 +81,7 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
             like=(like,) if like else (),
             keep=asked.rows,
             cited=asked.cited,
+            labels=asked.labels,
             unwanted=asked.unwanted,
             personal=True,
         )
@@ -142,6 +143,7 @@ def search_cards(
     like: Sequence[str],
     keep: NDArray[np.bool_],
     cited: Sequence[str] = (),
+    labels: Sequence[str] = (),
     unwanted: Sequence[str] = (),
     personal: bool,
     unseen: bool = True,
@@ -151,6 +153,7 @@ def search_cards(
 
     Args:
         like: ids or titles of items to be like.
+        cited: attributes that were filtered by. labels: those of their values that were asked for.
         unwanted: what it should not be about, in words; items that a label says it of are left out, others put lower.
         personal: order by reciprocal ranks of the request (twice) and of the user's own ranking (up to once).
         unseen: leave out what the user knows.
@@ -177,7 +180,7 @@ def search_cards(
     cards = []
     for ordinal, (score, hit, ranked) in enumerate(order[: context.k], start=1):
         item = knowledge.catalogue.item(hit.row)
-        claims = item_claims(context, item, ranked=ranked, ranks=hit.ranks, query=words, cited=cited)
+        claims = item_claims(context, item, ranked=ranked, ranks=hit.ranks, query=words, cited=cited, labels=labels)
         cards.append(
             Card.of(
                 item,

@@ -1,4 +1,4 @@
-"""A trained LoRA, written as the GGUF adapter that llama.cpp reads.
+"""A trained LoRA, written as the GGUF adapter that llama.cpp reads; and read again, to be trained further.
 
 The layout is that of ``llama_adapter_lora_init`` (llama.cpp, ``src/llama-adapter.cpp``): for a matrix W of (outputs,
 inputs) the halves A of (rank, inputs) and B of (outputs, rank), applied as ``W + alpha / rank * B @ A``. llama.cpp
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import MissingExtra, UserError
-from ..merging import BASE_NAME, BASE_SHA256, A, B, check_fit, read_adapter
+from ..merging import BASE_NAME, BASE_SHA256, RECIPE, A, B, check_fit, read_adapter
 from ..weights import sha256
 from .base import ARCHITECTURE, require_llama
 
@@ -81,7 +81,7 @@ def write_adapter(
         writer.add_float32("adapter.lora.alpha", alpha)
         writer.add_string(BASE_NAME, base.name)
         writer.add_string(BASE_SHA256, sha256(base))
-        writer.add_string("llm4rec.recipe", recipe)
+        writer.add_string(RECIPE, recipe)
         writer.add_string("llm4rec.seeds", " ".join(map(str, seeds)))
         for name, matrix in tensors.items():
             writer.add_tensor(name, matrix)
@@ -91,6 +91,45 @@ def write_adapter(
         writer.close()
         check_fit(read_adapter(made), base)
         made.replace(path)
+
+
+def read_into(model: PeftModel, path: Path, *, base: Path) -> None:
+    """Set the factors of a model's LoRA to those of an adapter, which it then goes on from.
+
+    Args:
+        model: as peft made it of ``base``, with the rank and the alpha of the adapter.
+        path: the adapter, as :func:`write_adapter` writes it.
+
+    Raises:
+        UserError: it is no adapter, does not fit the base, or its rank, alpha or matrices are others.
+    """
+    import gguf
+    import torch
+    from peft import LoraConfig
+
+    adapter = read_adapter(path)
+    check_fit(adapter, base)
+    header = require_llama(base)
+    heads = int(header.values[f"{ARCHITECTURE}.attention.head_count"])
+    kv_heads = int(header.values.get(f"{ARCHITECTURE}.attention.head_count_kv", heads))
+    (config,) = model.peft_config.values()
+    assert isinstance(config, LoraConfig)
+    if adapter.alpha != config.lora_alpha:
+        raise UserError(f"{path}: was trained with alpha {adapter.alpha:g}, not {config.lora_alpha}")
+    kept = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
+    for name, value in model.named_parameters():
+        read = _KEY.fullmatch(name)
+        if read is None:
+            continue
+        matrix = kept.pop(f"blk.{read[1]}.{LAYERS[read[2]]}.weight{A if read[3] == 'A' else B}", None)
+        if matrix is None or tuple(matrix.shape) != tuple(value.shape):
+            raise UserError(f"{path}: is of another rank or lacks a matrix: {name} is {tuple(value.shape)}")
+        if read[3] == "B" and read[2] in ("self_attn.q_proj", "self_attn.k_proj"):
+            matrix = transformers_order(matrix, heads if read[2] == "self_attn.q_proj" else kv_heads)
+        with torch.no_grad():
+            value.copy_(torch.tensor(matrix, dtype=value.dtype))
+    if kept:
+        raise UserError(f"{path}: changes what is not trained here: {min(kept)}")
 
 
 def _state(lora: PeftModel | Mapping[str, Tensor], alpha: float) -> Mapping[str, Tensor]:
@@ -146,3 +185,8 @@ def rotary_order(rows: NDArray[Any], heads: int) -> NDArray[Any]:
         rows: shape (heads * width of a head, anything).
     """
     return rows.reshape(heads, 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def transformers_order(rows: NDArray[Any], heads: int) -> NDArray[Any]:
+    """Rows of q or k, from llama.cpp's order to transformers': :func:`rotary_order` undone."""
+    return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)

@@ -50,17 +50,20 @@ def attend(
     import torch
 
     groups = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    shared = _bounds[1]
+    sizes = [end - start for start, end in pairwise(_bounds)]
+    heads, width = key.shape[1], query.shape[3]
+    # Heads of queries that share a head of keys are laid below each other: keys and values are not repeated.
+    queries = torch.split(query * scaling, sizes, dim=2)
+    keys, values = torch.split(key, sizes, dim=2), torch.split(value, sizes, dim=2)
     parts = []
-    for start, end in pairwise(_bounds):
-        before = shared if start else 0
-        told = torch.cat([key[:, :, :before], key[:, :, start:end]], dim=2)
-        read = torch.cat([value[:, :, :before], value[:, :, start:end]], dim=2)
-        earlier = torch.ones(end - start, end - start, dtype=torch.bool, device=query.device).tril()
-        allowed = torch.cat([earlier.new_ones(end - start, before), earlier], dim=1)
+    for number, size in enumerate(sizes):
+        told = keys[number] if not number else torch.cat([keys[0], keys[number]], dim=2)
+        read = values[number] if not number else torch.cat([values[0], values[number]], dim=2)
+        asked = queries[number].reshape(1, heads, groups * size, width)
+        before = told.shape[2] - size
+        hidden = torch.ones(size, size, dtype=torch.bool, device=query.device).triu(1)
+        hidden = torch.cat([hidden.new_zeros(size, before), hidden], dim=1).repeat(groups, 1)
         # Written out: on a processor torch's own kernel takes several times as long for so few queries and a mask.
-        scores = (query[:, :, start:end] @ told.transpose(2, 3)).float() * scaling
-        odds = scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1)
-        parts.append(odds.to(read.dtype) @ read)
+        odds = (asked @ told.transpose(2, 3)).masked_fill(hidden, -torch.inf).float().softmax(dim=-1)
+        parts.append((odds.to(read.dtype) @ read).reshape(1, heads * groups, size, width))
     return torch.cat(parts, dim=2).transpose(1, 2), None

@@ -40,7 +40,9 @@ class Pack:
     Attributes:
         ids, positions: (n,) int64. segments: (n,) int64, 0 for the system text, then 1 for the first example.
         places: (t,) int64, where a token of an answer is foretold. targets: (t,) int64, which it is.
-        weights: (t,) float32, so that every example counts one.
+        weights: (t,) float32, so that an example counts the root of its answer's length: between counting
+            examples alike, which learns long arguments late, and counting tokens alike, which learns replies
+            before plans.
         examples: how many there are.
     """
 
@@ -80,7 +82,7 @@ def pack(examples: Sequence[Tokens]) -> Pack:
         first = start + len(one.prompt) - 1
         places += range(first, first + len(one.answer))
         targets += one.answer
-        weights += [1.0 / len(one.answer)] * len(one.answer)
+        weights += [len(one.answer) ** -0.5] * len(one.answer)
     return Pack(
         ids=np.array(ids),
         positions=np.array(positions),

@@ -12,9 +12,12 @@ from tempfile import TemporaryFile
 from ...catalog.items import Catalogue
 from ...catalog.readers.raw import Progress, no_progress
 from ...errors import UserError
+from .. import weights
+from .._gguf import read_header
 from ..llm import ChatLlamaCpp
+from ..merging import RECIPE
 from ..weights import LlmSource
-from .adapter import write_adapter
+from .adapter import read_into, write_adapter
 from .base import read_base, require_llama, require_packages
 from .examples import Example, examples
 from .packing import packs
@@ -84,9 +87,10 @@ def tune(
     *,
     folder: Path,
     recipe: Recipe = Recipe(),
-    count: int = 7000,
+    count: int = 10_000,
     replies: float = 0.1,
     own: Catalogue | None = None,
+    begun: Path | None = None,
     progress: Progress = no_progress,
     looked: Callable[[Sequence[Example]], None] = lambda _examples: None,
 ) -> Tuned:
@@ -98,12 +102,13 @@ def tune(
         folder: for the state of the run.
         recipe: how it is trained. count: examples. replies: share of them that are replies.
         own: the catalogue it is for; None: none in particular.
+        begun: an adapter to go on from; None: one that changes nothing yet.
         progress: told what is done.
         looked: given the examples before they are trained on.
 
     Raises:
         UserError: the model is no llama in a GGUF file, or its chat template cannot be used, or ``out`` or ``folder``
-            cannot be written, or what ``folder`` holds is damaged.
+            cannot be written, or what ``folder`` holds is damaged, or ``begun`` cannot be gone on from.
         MissingExtra: the packages for tuning are not installed.
     """
     base = source.original or source.path
@@ -125,7 +130,10 @@ def tune(
     plan = plan_of(taught, recipe)
     progress("reading the model", 0)
     model = adapted(read_base(base, precision="bfloat16" if recipe.half else "float32"), recipe)
-    key = sha256(repr((base.name, base.stat().st_size, [asdict(one) for one in corpus.train])).encode()).hexdigest()
+    if begun is not None:
+        read_into(model, begun, base=base)
+    read = (base.name, base.stat().st_size, begun and weights.sha256(begun), [asdict(one) for one in corpus.train])
+    key = sha256(repr(read).encode()).hexdigest()
 
     def told(step: int, steps: int, loss: float) -> None:
         progress(f"training (loss {loss:.2f})", step, steps)
@@ -136,8 +144,10 @@ def tune(
     words = (
         f"LoRA of rank {recipe.rank}, alpha {recipe.alpha}, on all linear layers; {recipe.passes:g} passes over "
         f"{len(taught):,} examples of {corpus.phrasings:,} phrasings, {recipe.batch} or more a step; AdamW, rate "
-        f"{recipe.rate:g}, warmed up over {recipe.warmup:.0%}, cosine to a tenth; loss on the answer alone"
+        f"{recipe.rate:g}, warmed up over {recipe.warmup:.0%}, cosine to a tenth; loss on the answers alone"
     )
+    if begun is not None:
+        words += f"; begun from {begun.name} ({read_header(begun).values.get(RECIPE, 'of an unknown recipe')})"
     write_adapter(out, model, base=base, alpha=recipe.alpha, recipe=words, seeds=(recipe.seed,))
     return Tuned(
         adapter=out,
