@@ -218,11 +218,12 @@ def invalid(turn: Turn) -> int:
 
 
 def invented(turn: Turn, titles: set[str]) -> list[str]:
-    """Titles in the turn that neither the catalogue holds nor the message said."""
+    """Titles of cards that the catalogue does not hold, and quotations in the reply with a word that neither the
+    message, nor a record, nor a title holds."""
     shown = [card.title for card in turn.cards if fold(card.title) not in titles]
-    said = fold(turn.message)
-    quoted = [text for text in _QUOTED.findall(turn.reply) if fold(text) not in titles and fold(text) not in said]
-    return shown + [text for text in quoted if not any(fold(text) in fold(one.text) for one in turn.evidence)]
+    said = set(fold(" ".join([turn.message, *(one.text for one in turn.evidence)])).split())
+    quoted = [text for text in _QUOTED.findall(turn.reply) if fold(text) not in titles]
+    return shown + [text for text in quoted if not set(fold(text).split()) <= said]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -254,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "first result: from the message to the list, rendered from the catalogue; turns without a list left out. "
         "first character: of the words.",
         "invalid references: claims without their evidence, places that do not count up. titles outside the "
-        "catalogue: of cards, and quoted in replies where neither the message nor a record has them.",
+        "catalogue: of cards, and quoted words that neither the message, nor a record, nor a title holds.",
         "popularity answer: the tool behind 'are these just the popular ones?', both lists ranked anew.",
         "ready after: opening the workspace, loading encoders and model, and a first turn.",
         "peak memory is of the process so far: later rows include what earlier planners took.",
