@@ -66,7 +66,7 @@ class PostgresProfileStore:
         known = schema or migrations("migrations/postgres")
         try:
             self._server.write(lambda connection: self._migrate(connection, known))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else can give the connections back
             self._server.close()
             raise
 

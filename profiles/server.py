@@ -143,7 +143,7 @@ class Server:
         _open_servers.add(self)
         try:
             self.read(self._check)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else can give the connections back
             self.close()
             raise
         self._patience = _PATIENCE
