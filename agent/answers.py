@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..tools.base import TurnContext
+from ..tools.exploring import explore_of
 from ..tools.results import Card, ItemList, ToolRun, Turn
 
 
@@ -33,18 +34,27 @@ def turn_of(desk: TurnContext, state: Mapping[str, Any], *, planner: str) -> Tur
         planner=planner,
         model_calls=desk.model_calls,
         writing=desk.writing,
+        question=desk.question,
+        explore=desk.bus.source.explore if desk.fresh and desk.bus.source is not None else desk.explore or 0.0,
         simulated=desk.knowledge.build.manifest.simulated,
         seconds=desk.seconds,
     )
 
 
-def list_of(desk: TurnContext, cards: Sequence[Card], *, user: str | None, query: str | None = None) -> ItemList:
-    """A list that was asked for outside a conversation."""
+def list_of(
+    desk: TurnContext, cards: Sequence[Card], *, user: str | None, query: str | None = None, ranked: bool = False
+) -> ItemList:
+    """A list that was asked for outside a conversation.
+
+    Args:
+        ranked: whether it is the user's ranking, which may explore.
+    """
     return ItemList(
         user=user,
         query=query,
         cards=tuple(cards),
         evidence=tuple(desk.evidence.values()),
         notices=tuple(desk.notices),
+        explore=explore_of(desk).dial if ranked else 0.0,
         simulated=desk.knowledge.build.manifest.simulated,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from .. import threads
+from ..catalog.rebuild import read_mark
 from ..catalog.workspace import Workspace
 from ..errors import Llm4RecError, UserError
 from ..tools.results import Record, Versioned
@@ -129,6 +130,8 @@ def _workspace(root: Path, profiles: str | None) -> Iterator[Finding]:
         f"{manifest.interactions:,} interactions, built {manifest.created:%Y-%m-%d %H:%M} UTC"
         + (", simulated log" if manifest.simulated else ""),
     )
+    if (marked := read_mark(workspace.open().path)) is not None:
+        yield Finding(level="note", what="forgotten", text=marked.text())
     from .opening import open_workspace
 
     opened = open_workspace(root, profiles=profiles)

@@ -250,6 +250,7 @@ class Engine:
         temperature: float = 0.0,
         seed: int | None = None,
         grammar: str | None = None,
+        chunk: int | None = None,
     ) -> Generator[Step, None, None]:
         """Tokens after a prompt, until the model ends its answer, ``max_tokens`` are out or the slot is full.
 
@@ -261,6 +262,7 @@ class Engine:
             temperature: 0 takes the likeliest token; otherwise a draw from softmax(logits / temperature),
                 renormalised over what the grammar allows.
             seed: of the draws; None draws anew each time.
+            chunk: tokens of the prompt evaluated between two checks, at most; None: as many as go in one batch.
 
         Raises:
             TurnError: the prompt does not fit, llama.cpp fails, or the model computes no numbers.
@@ -274,7 +276,7 @@ class Engine:
         slot = self._take(prompt, account)
         try:
             started = time.perf_counter()
-            self._evaluate(slot, prompt[len(slot.tokens) :], check)
+            self._evaluate(slot, prompt[len(slot.tokens) :], check, chunk)
             account.prefill_seconds = time.perf_counter() - started
             started = time.perf_counter()
             account.full = True
@@ -315,10 +317,13 @@ class Engine:
         account.reused_tokens = keep
         return slot
 
-    def _evaluate(self, slot: _Slot, tokens: Sequence[int], check: Callable[[], None]) -> None:
-        for start in range(0, len(tokens), self._chunk):
+    def _evaluate(
+        self, slot: _Slot, tokens: Sequence[int], check: Callable[[], None], chunk: int | None = None
+    ) -> None:
+        size = min(chunk or self._chunk, self._chunk)
+        for start in range(0, len(tokens), size):
             check()
-            part = tokens[start : start + self._chunk]
+            part = tokens[start : start + size]
             batch = self._batch
             batch.n_tokens = len(part)
             for i, token in enumerate(part):

@@ -32,6 +32,10 @@ LONGEST_LIST = 64
 #: of them may be left out between two that are used.
 WORDS = "x-words"
 MOST_SKIPPED = 6
+#: Keyword for a string that is made of given words in any order, each as often as wanted, and how long such a word is
+#: at most: the longest decides how many there may be.
+VOCABULARY = "x-vocabulary"
+LONGEST_WORD = 24
 #: Most values of a ``multipleOf`` that are spelled out.
 MOST_MULTIPLES = 256
 
@@ -275,7 +279,21 @@ class _Writer:
             raise GrammarError(f"{where}: a string of {least} to {most} characters cannot be expressed")
         if WORDS in schema:
             return self._words(schema[WORDS], where, most)
+        if VOCABULARY in schema:
+            return self._spoken(schema[VOCABULARY], where, most)
         return self._rules.add("string", _gbnf.string(self._rules, least, most))
+
+    def _spoken(self, words: Any, where: str, most: int) -> str:
+        """One or more of the words, in any order, as many as fit whichever they are."""
+        if not isinstance(words, list) or not words or not all(isinstance(w, str) and w.strip() for w in words):
+            raise GrammarError(f"{where}: {VOCABULARY!r} needs a list of words")
+        short = [word for word in dict.fromkeys(words) if len(word) <= min(LONGEST_WORD, most)]
+        if not short:
+            raise Impossible
+        word = self._rules.add("said", one_of(json.dumps(one, ensure_ascii=False)[1:-1] for one in short))
+        times = (most + 1) // (max(map(len, short)) + 1)
+        more = f' (" " {word}){{0,{times - 1}}}' if times > 1 else ""
+        return self._rules.add("spoken", literal('"') + f" {word}{more} " + literal('"'))
 
     def _words(self, words: Any, where: str, most: int) -> str:
         """Some of the words, each at most once, in their order: a copy of what was said, perhaps with gaps."""

@@ -123,9 +123,12 @@ class ChatLlamaCpp(BaseChatModel):
         self._ready()
 
     def warm(self, messages: LanguageModelInput, **kwargs: Any) -> None:
-        """Read a prompt ahead, in the background, so that the first answer after it comes sooner."""
+        """Read a prompt ahead, in the background, so that the first answer after it comes sooner.
+
+        The next call does not wait for it to end: it goes on from where the reading is.
+        """
         job = self._job(self._convert_input(messages).to_messages(), None, {**kwargs, "max_tokens": 0})
-        job.deadline = None
+        job.deadline, job.cancel, job.ahead = None, None, True  # it outlives the turn it is asked for in
         self._runner.start(job, lambda _event: None)
 
     def close(self) -> None:

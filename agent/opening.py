@@ -102,11 +102,12 @@ class Opened:
         )
 
 
-def open_workspace(root: Path, *, profiles: str | Path | None = None) -> Opened:
+def open_workspace(root: Path, *, profiles: str | Path | None = None, recover: bool = False) -> Opened:
     """Open a workspace's current build and its stores.
 
     Args:
         profiles: where the profiles are kept, a path or a URL as for `open_store`; None: in the workspace.
+        recover: as for `open_store`: go on with what can be read of a damaged file of profiles.
 
     Raises:
         MissingExtra: a PostgreSQL store, and psycopg is not installed.
@@ -135,7 +136,7 @@ def open_workspace(root: Path, *, profiles: str | Path | None = None) -> Opened:
         image_encoder=image_encoder,
         interactions=load_interactions(build.path),
         bias=read_report(build.path / "causal.json"),
-        store=open_store(profiles or workspace.state / "profiles.sqlite"),
+        store=open_store(profiles or workspace.state / "profiles.sqlite", recover=recover),
         overlay=Overlay(workspace.state / "catalogue.sqlite"),
         models=models,
     )

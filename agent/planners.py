@@ -27,7 +27,8 @@ def planner_of(
 ) -> LlmPlanner:
     """The planner of a model.
 
-    - A local model with an adapter was taught to plan: it reads the message and the prompt it was trained on.
+    - A local model with an adapter was taught to plan: it reads the message and the prompt it was trained on, and is
+      kept to the words of the conversation.
     - The bundled model without one is kept to what was said, and the demonstrations choose its tools.
     - Any other model is shown the nearest demonstrations.
 
@@ -38,7 +39,7 @@ def planner_of(
         mentions: what a message names.
     """
     if is_tuned(model):
-        return LlmPlanner(model, name=name, tools=tools, demonstrations=None)
+        return LlmPlanner(model, name=name, tools=tools, demonstrations=None, own_words=True)
     demonstrations = DemonstrationIndex(encode, tools)
     if isinstance(model, ChatLlamaCpp) and model.source.kind == "bundled":
         named = f"{name} behind demonstrations"

@@ -26,15 +26,17 @@ from ..profiles.fold import Profile, fold
 from ..ranking.debias import Debias
 from ..tools import toolbox
 from ..tools.base import Knowledge, Tool, TurnContext
+from ..tools.exploring import checked
 from ..tools.facets import Facets, choose_facets
 from ..tools.feedback import commit, thread_id
 from ..tools.mentions import MentionIndex, Mentions
 from ..tools.results import ItemList, ToolRun, Turn
 from .answers import list_of, turn_of
 from .asynchronous import Asynchronous
-from .conversations import forget_conversations, open_conversations
+from .conversations import open_conversations
 from .opening import open_workspace
 from .planners import planner_of, writer_of
+from .remembering import Remembering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from PIL.Image import Image
 
-    from ..profiles.store import Receipt
-    from ..profiles.transfer import Imported
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ PLAN_TOKENS = 320
 CALLED = "called directly"
 
 
-class Recommender(Asynchronous):
+class Recommender(Asynchronous, Remembering):
     """A recommender over one workspace. Safe to share between threads: turns of one thread queue, others run.
 
     Use as a context manager, or call :meth:`close`.
@@ -91,7 +91,9 @@ class Recommender(Asynchronous):
             raise UserError(f"{adapter}: the rule-based planner takes no adapter; leave out --adapter")
         self.workspace = Workspace(Path(workspace))
         self._notice, self._timeout = notice, timeout
-        self._opened = open_workspace(Path(workspace), profiles=profiles)
+        self._opened = open_workspace(Path(workspace), profiles=profiles, recover=True)
+        for told in self._opened.store.notices:  # events may be lost: more than information
+            (log.warning if notice == log.info else notice)(told)
         self._knowledge = self._opened.knowledge()
         self._lock = threading.RLock()
         self._turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -222,6 +224,7 @@ class Recommender(Asynchronous):
         thread: str = "main",
         k: int = 5,
         debias: float | None = None,
+        explore: float | None = None,
     ) -> Iterator[TurnEvent]:
         """One turn as it happens: nodes, tool runs, the list, the words, and last the whole turn.
 
@@ -233,11 +236,15 @@ class Recommender(Asynchronous):
             k: items in a list, 1 to 50.
             debias: how much of what makes items likely for everybody is taken off their scores, in [0, 1]; None: as the
                 causal report derives it.
+            explore: how far lists explore where little is known of the user, in [0, 1]: the variance of the taste they
+                are made for, in that of what is known. What is drawn depends on user, thread and turn alone. None: as
+                the user's own dial has it, which starts at 0.
 
         Raises:
-            UserError: the picture is none, the message is empty or too long, k or the dial is out of range.
+            UserError: the picture is none, the message is empty or too long, k or a dial is out of range, or the build
+                cannot explore.
         """
-        desk = self._desk(user, text, image=image, thread=thread, k=k, debias=debias)
+        desk = self._desk(user, text, image=image, thread=thread, k=k, debias=debias, explore=explore)
         gone = threading.Event()
         config = {"configurable": {"thread_id": thread_id(user, thread), "cancel": gone}, "recursion_limit": 40}
         with self._turns[thread_id(user, thread)]:
@@ -272,6 +279,7 @@ class Recommender(Asynchronous):
         diversity: float | None = None,
         calibration: float | None = None,
         debias: float | None = None,
+        explore: float | None = None,
         thread: str = "main",
         must_exist: bool = False,
     ) -> ItemList:
@@ -279,22 +287,23 @@ class Recommender(Asynchronous):
 
         Args:
             diversity, calibration: how varied the list is, and how true to the labels of the user's past, in [0, 1];
-                None: as the ranker has it.
-            debias: as for :meth:`stream`.
+                None: as the user's own dial and the ranker have it.
+            debias, explore: as for :meth:`stream`. The turn is 0: the same call explores alike.
             must_exist: refuse users of whom nothing is known.
 
         Raises:
-            UserError: k or a dial out of range, an unknown filter, or (with ``must_exist``) a user nothing is known of.
+            UserError: k or a dial out of range, an unknown filter, a build that cannot explore, or (with
+                ``must_exist``) a user nothing is known of.
         """
         from ..tools.rank import rank_cards
 
         if must_exist:
             self.require_user(user)
-        desk = self._desk(user, "recommend", thread=thread, k=k, debias=debias)
+        desk = self._desk(user, "recommend", thread=thread, k=k, debias=debias, explore=explore)
         keep = mask(desk.knowledge.catalogue, tuple(filters))
-        dials = desk.knowledge.ranker.dials(diversity, calibration)
+        dials = desk.knowledge.ranker.dials(desk.dials.diversity if diversity is None else diversity, calibration)
         cards = rank_cards(desk, keep, cited=_cited(filters), labels=_labels(filters), dials=dials)
-        return list_of(desk, cards, user=user)
+        return list_of(desk, cards, user=user, ranked=True)
 
     def search(
         self,
@@ -351,13 +360,17 @@ class Recommender(Asynchronous):
     ) -> Event:
         """Record what a user thinks of an item (id or title). It is on disk when this returns.
 
+        Of an item in the thread's last list it is a verdict on a recommendation, and steers the user's dials.
+
         Raises:
             UserError: no such item, a rating without a value or outside the scale.
         """
+        from ..graphs.conversation import restore_bus
         from ..tools.target import item_row
 
         desk = self._desk(user, f"{verdict} {item}", thread=thread)
         desk.open(number=0, started=time.time())
+        desk.bus = restore_bus(desk, self._state(user, thread))
         row = item_row(desk.knowledge.catalogue, item)
         return commit(desk, source="clicked", kind=verdict, item=desk.knowledge.catalogue.ids[row], value=value)
 
@@ -406,58 +419,23 @@ class Recommender(Asynchronous):
         state = {"reply": compose(desk, said=observation, failures=(), planner=CALLED), "runs": [run.model_dump()]}
         return turn_of(desk, state, planner=CALLED)
 
-    def undo(self, user: str, event: str | None = None) -> str:
-        """Take back one event (default: the latest that still counts); returns what it was, in words.
+    def reset_dials(self, user: str) -> Event:
+        """Let the user's verdicts so far steer the dials no more: all stand where they start. `undo` takes it back.
 
         Raises:
-            UserError: there is nothing to take back, or no such event.
+            UserError: nothing is known of the user.
         """
-        from ..profiles.events import undo
-        from ..profiles.fold import standing
+        from ..profiles.events import reset_dials
 
-        knowledge = self.knowledge
-        live = standing(knowledge.store.events(user))
-        if not live:
-            raise UserError(f"nothing to take back for {one_line(user, 60)!r}")
-        target = live[-1] if event is None else next((e for e in live if e.id == event), None)
-        if target is None:
-            raise UserError(f"no event {event!r} that still counts: see 'llm4rec profile show --json'")
-        now = time.time()
-        knowledge.store.append(
-            undo(id=f"undo:{uuid.uuid4().hex}", user=user, time=now, target=target.id, source="clicked")
-        )
-        about = knowledge.title(target.item) if target.item else target.term or ""
-        return f"{target.kind} {one_line(about, 80)}".strip()
-
-    def forget(self, user: str, *, item: str | None = None) -> Receipt:
-        """Erase a user's events and threads, or the events about one item, free pages of the files included."""
-        knowledge = self.knowledge
-        if item is not None:
-            from ..tools.target import item_row
-
-            return knowledge.store.forget_item(user, knowledge.catalogue.ids[item_row(knowledge.catalogue, item)])
-        receipt = knowledge.store.forget_user(user)
-        with self._lock:
-            threads = forget_conversations(self._threads, self._saver, user)
-        left = len(knowledge.interactions.of_user(user).items)
-        notes = [f"{threads} threads erased"] + (
-            [f"{left} rows of the training log stay in the build: remove them from the source and build again"]
-            if left
-            else []
-        )
-        return receipt.model_copy(update={"notes": (*receipt.notes, *notes)})
-
-    def import_profile(self, user: str, source: Path) -> Imported:
-        """Read a user's events from an exported JSON, or a history from CSV."""
-        from ..profiles.transfer import import_file
-
-        knowledge = self.knowledge
-        return import_file(knowledge.store, user, source, known=knowledge.catalogue.row_of)
+        self.require_user(user)
+        event = reset_dials(id=f"reset:{uuid.uuid4().hex}", user=user, time=time.time(), source="clicked")
+        self.knowledge.store.append(event)
+        return event
 
     def known_user(self, user: str) -> bool:
         """Whether the log or the store holds anything of the user."""
         knowledge = self.knowledge
-        return len(knowledge.interactions.of_user(user).items) > 0 or bool(knowledge.store.events(user))
+        return len(knowledge.interactions.of_user(user).items) > 0 or bool(knowledge.store.latest(user, 1))
 
     def require_user(self, user: str) -> None:
         """Raises UserError where nothing is known of the user."""
@@ -477,6 +455,7 @@ class Recommender(Asynchronous):
         thread: str = "main",
         k: int = 5,
         debias: float | None = None,
+        explore: float | None = None,
         empty: bool = False,
     ) -> TurnContext:
         if not 1 <= k <= 50:
@@ -486,6 +465,8 @@ class Recommender(Asynchronous):
         if len(text) > LONGEST_MESSAGE:
             raise UserError(f"the message has {len(text)} characters: at most {LONGEST_MESSAGE}")
         Debias(dial=debias)  # refuses what is no dial before anything is done
+        knowledge = self.knowledge
+        explore = checked(explore, knowledge.ranker)
         picture = None
         if image is not None:
             from ..catalog.images import open_image
@@ -495,10 +476,14 @@ class Recommender(Asynchronous):
             user=user,
             thread=thread,
             message=text.strip(),
-            knowledge=self.knowledge,
+            knowledge=knowledge,
             image=picture,
             k=k,
             debias=debias,
+            explore=explore,
+            started=time.time(),
+            # Outside of a turn no two clicks are one, whatever the clock says.
+            call=uuid.uuid4().hex,
         )
 
     def _state(self, user: str, thread: str) -> Mapping[str, Any]:

@@ -22,6 +22,8 @@ from .engine import Account, Engine
 Finish = Literal["stop", "length", "timeout", "cancelled"]
 #: A caller waits this long past its deadline for the runner's own word on what was reached by then, in seconds.
 GRACE = 2.0
+#: Tokens that are read ahead between two looks at whether somebody is waiting: some hundredths of a second.
+AHEAD_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Job:
         stop: texts that end the answer and are not part of it.
         deadline: ``time.monotonic()`` seconds, or None.
         cancel: set by anyone to end the answer; what was said until then is kept.
+        ahead: whether nobody waits for it, a prompt read ahead: it gives way to the next job, and what it has read by
+            then is kept.
     """
 
     prompt: Callable[[Engine], Sequence[int]]
@@ -55,6 +59,7 @@ class Job:
     stop: Sequence[str]
     deadline: float | None
     cancel: threading.Event | None
+    ahead: bool = False
     abandoned: threading.Event = field(default_factory=threading.Event)
     asked: float = field(default_factory=time.monotonic)
 
@@ -86,6 +91,7 @@ class Runner:
     def __init__(self, make: Callable[[], Engine]) -> None:
         self._make = make
         self._engine: Engine | None = None
+        self._ahead: Job | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llm")
 
     def engine(self) -> Engine:
@@ -103,6 +109,9 @@ class Runner:
         Raises:
             TurnError: the runner was closed.
         """
+        if self._ahead is not None:
+            self._ahead.abandoned.set()
+        self._ahead = job if job.ahead else None
         self._submit(lambda: self._run(job, tell))
 
     def _submit(self, work: Callable[[], _Result]) -> Future[_Result]:
@@ -157,6 +166,7 @@ class Runner:
             temperature=job.temperature,
             seed=job.seed,
             grammar=job.grammar,
+            chunk=AHEAD_CHUNK if job.ahead else None,
         )
         try:
             for step in steps:
@@ -175,6 +185,8 @@ class Runner:
 
     def close(self) -> None:
         """Give the model's memory back once running jobs have ended."""
+        if self._ahead is not None:
+            self._ahead.abandoned.set()
 
         def free() -> None:
             if self._engine is not None:

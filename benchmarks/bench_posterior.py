@@ -143,7 +143,7 @@ def curve(material: Material, groups: Sequence[Group], fused: int) -> list[Row]:
             for name, values in scores.items():
                 found.setdefault((name, count), []).append(group.ndcg(values))
             if fused_once:
-                again = {"fused, refitted": fused_model(material, log) if count else fused_once["fused"]}
+                again = {"fused, refitted": fused_model(material, log, "posterior") if count else fused_once["fused"]}
                 for name, model in {**fused_once, **again}.items():
                     of_fused.setdefault((name, count), []).append(group.ndcg(model.score_many(told)))
     return _rows(found, found) + _rows(of_fused, found)
@@ -192,12 +192,12 @@ def posterior(material: Material, log: Log) -> PosteriorRanker:
 
 
 def fused_model(material: Material, log: Log, *more: str) -> Model:
-    parts = tuple(part for part in FusedConfig().parts if part not in ("sequence", *more))
+    parts = tuple(part for part in FusedConfig().parts if part not in ("sequence", "posterior"))
     return fit_fused(log, material.catalogue, material.views, FusedConfig(parts=(*parts, *more)))
 
 
-#: The fused model, and with one part more.
-FUSED: Mapping[str, tuple[str, ...]] = {"fused": (), "fused with a posterior part": ("posterior",)}
+#: The fused model without the posterior, and with it.
+FUSED: Mapping[str, tuple[str, ...]] = {"fused without a posterior part": (), "fused": ("posterior",)}
 #: Batch models: fitted from scratch with the told events of the held-out users in the log.
 REFITTED: Mapping[str, Callable[[Material, Log], Model]] = {
     "posterior": posterior,

@@ -1,6 +1,6 @@
 """How long a person waits, and whether what they read is true to the catalogue: real messages, turn by turn.
 
-    python benchmarks/bench_turns.py [--workspace W] [--turns 100] [--data FOLDER] [--planners default,adapter,rules]
+    python benchmarks/bench_turns.py [--workspace W] [--turns 100] [--data FOLDER] [--planners default,grounded,rules]
 
 With ``--data`` (or ``LLM4REC_DATA``) the messages are those of people who look for films (IARD's seekers, dialogue by
 dialogue, each a thread of another user); without it ten written ones. Without a workspace the demo is built in a
@@ -26,7 +26,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
 from llm4rec.agent.llm import ChatLlamaCpp, load_chat_model
 from llm4rec.agent.recommender import PLAN_TOKENS, Recommender
-from llm4rec.agent.weights import bundled_path, cache_folder, fast_copy
+from llm4rec.agent.weights import ADAPTER_MODE, bundled_path, cache_folder, fast_copy
 from llm4rec.builder import build_workspace
 from llm4rec.catalog.text import fold
 from llm4rec.catalog.workspace import Workspace
@@ -49,7 +49,6 @@ MESSAGES = (
 )
 #: Seconds a turn may take: what is slow shall be measured as slow.
 TIMEOUT = 60.0
-DRAFT = Path(__file__).parents[1] / "agent" / "adapter" / "draft.gguf"
 _QUOTED = re.compile(r"“([^”]{1,200})”")
 
 
@@ -122,22 +121,27 @@ def untuned() -> ChatLlamaCpp:
     )
 
 
-def tuned() -> ChatLlamaCpp:
-    """The bundled model with the adapter that comes with this package, which is no default yet."""
-    model, _ = load_chat_model(None, adapter=DRAFT, max_tokens=PLAN_TOKENS, timeout=TIMEOUT)
-    assert isinstance(model, ChatLlamaCpp)
-    return model
+def grounded() -> ChatLlamaCpp:
+    """The bundled model without the adapter that comes with this package."""
+    before = os.environ.get(ADAPTER_MODE)
+    os.environ[ADAPTER_MODE] = "off"
+    try:
+        return default()
+    finally:
+        os.environ.pop(ADAPTER_MODE)
+        if before is not None:
+            os.environ[ADAPTER_MODE] = before
 
 
 PLANNERS: dict[str, tuple[str, Callable[[], ChatLlamaCpp] | None]] = {
     "default": ("as the product makes it", default),
-    "adapter": ("the bundled model with the draft adapter: it plans by itself, and writes the words", tuned),
+    "grounded": ("the bundled model without its adapter: behind demonstrations, kept to what was said", grounded),
     "untuned": ("the bundled model as any other GGUF file: nearest demonstrations in its prompt", untuned),
     "rules": ("no language model", None),
 }
 
 
-def measure(workspace: Path, name: str, turns: int, said: Iterator[Said]) -> Row:
+def measure(workspace: Path, name: str, turns: int, said: Iterator[Said], pause: float) -> Row:
     """One planner over so many turns."""
     opened = time.perf_counter()
     account, times = Account(), Times()
@@ -158,6 +162,7 @@ def measure(workspace: Path, name: str, turns: int, said: Iterator[Said]) -> Row
         for number in range(turns):
             one = next(said)
             user = threads.setdefault(one.thread, known[len(threads) % len(known)])
+            time.sleep(pause)
             turn = timed(recommender, user, one, times)
             popularity += [run.seconds for run in turn.tools if run.name == "estimate_bias"]
             counts["asked"] += turn.model_calls > 0
@@ -231,7 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workspace", type=Path)
     parser.add_argument("--turns", type=int, default=100)
     parser.add_argument("--data", type=Path, default=os.environ.get("LLM4REC_DATA"), help="folder with iard/")
-    parser.add_argument("--planners", default="default,adapter,untuned,rules", help="names, with commas between")
+    parser.add_argument("--planners", default="default,grounded,untuned,rules", help="names, with commas between")
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds a person reads before the next message; the default is 0"
+    )
     parser.add_argument("--out", default="turns", help="the report's name in benchmarks/results")
     asked = parser.parse_args(arguments)
     names = asked.planners.split(",")
@@ -248,10 +256,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             build_workspace(None, workspace)
             built = time.perf_counter() - started
         said = of_people if dialogues else lambda _path: written()
-        rows = [measure(workspace, name, asked.turns, said(dialogues)) for name in names]  # type: ignore[arg-type]
+        rows = [measure(workspace, name, asked.turns, said(dialogues), asked.pause) for name in names]  # type: ignore[arg-type]
     notes = [
         "Messages: " + ("IARD's seekers, in order." if dialogues else "ten written ones, again and again."),
         *(f"{name}: {PLANNERS[name][0]}." for name in names),
+        f"Before each message a pause of {asked.pause:g} s, in which the model may read ahead what its next prompt "
+        "begins with.",
         "first result: from the message to the list, rendered from the catalogue; turns without a list left out. "
         "first character: of the words.",
         "invalid references: claims without their evidence, places that do not count up. titles outside the "

@@ -7,6 +7,8 @@ On disk, in the build's folder:
   (i64 Unix seconds or null), ``order`` (u32 position within the user), sorted by user, then order;
 - ``offsets.npy``: where each user's rows begin;
 - ``interactions.json``: their sizes, written last.
+
+A user can be taken out again: the names then have a number, see :mod:`.editions`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UserError
+from .editions import EDITED, named, stamp
+from .editions import INTERACTIONS as _INTERACTIONS
+from .editions import OFFSETS as _OFFSETS
+from .editions import SIZES as _SIZES
+from .editions import USERS as _USERS
 from .items import Catalogue
 from .readers.raw import INTERACTIONS, Progress, RawData, no_progress
 from .text import one_line
@@ -37,8 +44,6 @@ if TYPE_CHECKING:
 SORT_ROWS = 4_000_000
 #: A log longer than this is read user by user at first, and loaded whole when this many users have been asked for.
 WHOLE_ROWS, WHOLE_AFTER = 2_000_000, 50
-_INTERACTIONS, _USERS, _SIZES = "interactions.parquet", "users.parquet", "interactions.json"
-_OFFSETS = "offsets.npy"
 
 
 class Sizes(BaseModel):
@@ -52,6 +57,7 @@ class Sizes(BaseModel):
     timed: int
     low: float | None
     high: float | None
+    edition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +86,21 @@ class UserRows:
 class Interactions:
     """The log of a build, read only. Nothing is loaded before it is asked for.
 
+    All it tells is of one edition of the log, but for :meth:`of_user`, which follows it to the latest: who was taken
+    out, in whichever process, is unknown from then on.
+
     Args:
         folder: of the build.
         sizes: what the log holds.
+        read: stamp of the file that the sizes were read from; None takes that of the file as it is now.
     """
 
-    def __init__(self, folder: Path, sizes: Sizes) -> None:
+    def __init__(self, folder: Path, sizes: Sizes, *, read: tuple[int, ...] | None = None) -> None:
         self._folder = folder
         self.sizes = sizes
         self._asked = 0
+        self._read = read or stamp(folder)
+        self._later: Interactions | None = None
 
     def __len__(self) -> int:
         return self.sizes.interactions
@@ -125,8 +137,8 @@ class Interactions:
     @cached_property
     def users(self) -> pl.DataFrame:
         """``user`` and what is known of each; the row is the user's index."""
-        with _damage_said(self._folder / _USERS):
-            users = pl.read_parquet(self._folder / _USERS)
+        with _damage_said(self._file(_USERS)):
+            users = pl.read_parquet(self._file(_USERS))
             if users.columns[:1] != ["user"] or users.height != self.n_users:
                 raise ValueError(f"{users.height} rows of {users.columns}, not of {self.n_users} users")
         return users
@@ -143,8 +155,8 @@ class Interactions:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Shape (n_users + 1,): user u's rows are ``offsets[u]:offsets[u + 1]`` of the frame."""
-        with _damage_said(self._folder / _OFFSETS):
-            offsets: NDArray[np.int64] = np.load(self._folder / _OFFSETS, allow_pickle=False)
+        with _damage_said(self._file(_OFFSETS)):
+            offsets: NDArray[np.int64] = np.load(self._file(_OFFSETS), allow_pickle=False)
             if offsets.shape != (self.n_users + 1,) or offsets[-1] != len(self):
                 raise ValueError(f"offsets of shape {offsets.shape} for {self.n_users} users")
         return offsets
@@ -155,13 +167,24 @@ class Interactions:
         A few users of a long log are read from disk one by one (milliseconds each); past that the log's columns
         are loaded (16 bytes an interaction) and a call costs microseconds.
         """
+        if (latest := self._latest()) is not self:
+            return latest.of_user(user_id)
+        try:
+            return self._of_user(user_id)
+        except UserError:
+            # Its files go while they are read when somebody is taken out just now.
+            if (latest := self._latest()) is self:
+                raise
+            return latest.of_user(user_id)
+
+    def _of_user(self, user_id: str) -> UserRows:
         index = self.index_of.get(user_id)
         if index is None:
             return UserRows(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))
         start, stop = int(self.offsets[index]), int(self.offsets[index + 1])
         if "_columns" not in self.__dict__ and len(self) > WHOLE_ROWS and self._asked < WHOLE_AFTER:
             self._asked += 1
-            with _damage_said(self._folder / _INTERACTIONS):
+            with _damage_said(self._file(_INTERACTIONS)):
                 items, values, times = _as_arrays(self.scan().slice(start, stop - start))
         else:
             items, values, times = self._columns
@@ -181,20 +204,32 @@ class Interactions:
 
     def frame(self) -> pl.DataFrame:
         """All interactions: ``user``, ``item``, ``value``, ``time``, ``order``, sorted by user and order."""
-        with _damage_said(self._folder / _INTERACTIONS):
-            return pl.read_parquet(self._folder / _INTERACTIONS)
+        with _damage_said(self._file(_INTERACTIONS)):
+            return pl.read_parquet(self._file(_INTERACTIONS))
 
     def scan(self) -> pl.LazyFrame:
         """As `frame`, read when and as far as needed."""
-        return pl.scan_parquet(self._folder / _INTERACTIONS)
+        return pl.scan_parquet(self._file(_INTERACTIONS))
 
     @cached_property
     def _columns(self) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.int64]]:
-        with _damage_said(self._folder / _INTERACTIONS):
+        with _damage_said(self._file(_INTERACTIONS)):
             columns = _as_arrays(self.scan())
             if len(columns[0]) != len(self):
                 raise ValueError(f"{len(columns[0])} rows, not {len(self)}")
         return columns
+
+    def _file(self, name: str) -> Path:
+        return self._folder / named(name, self.sizes.edition)
+
+    def _latest(self) -> Interactions:
+        """The latest edition of this log: itself, unless somebody was taken out since. Costs some microseconds."""
+        now = stamp(self._folder)
+        if now and now != self._read:  # nothing where the build is gone: what is loaded stays
+            found = load_interactions(self._folder)
+            self._later = found if found.sizes.edition > self.sizes.edition else self._later
+            self._read = now
+        return self if self._later is None else self._later
 
 
 @contextmanager
@@ -203,7 +238,18 @@ def _damage_said(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        if _superseded(path):
+            raise UserError(f"the log in {path.parent} was written anew meanwhile: do it again") from error
         raise UserError(f"{path} is damaged ({one_line(str(error), 120)}): build the workspace again") from error
+
+
+def _superseded(path: Path) -> bool:
+    """Whether a file is gone because its edition of the log is."""
+    try:
+        now = load_interactions(path.parent).sizes.edition
+    except UserError:
+        return False
+    return not path.exists() and path.name not in {named(name, now) for name in EDITED}
 
 
 def _as_arrays(rows: pl.LazyFrame) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.int64]]:
@@ -218,13 +264,14 @@ def load_interactions(build_dir: Path) -> Interactions:
         UserError: the log is missing or damaged.
     """
     path = build_dir / _SIZES
+    read = stamp(build_dir)  # first: what changes after it is noticed
     try:
         sizes = Sizes.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{build_dir} has no {_SIZES}: build the workspace again") from None
     except ValidationError:
         raise UserError(f"{path} is damaged: build the workspace again") from None
-    return Interactions(build_dir, sizes)
+    return Interactions(build_dir, sizes, read=read)
 
 
 def write_interactions(
@@ -255,7 +302,7 @@ def write_interactions(
         target = build_dir / _INTERACTIONS
         pl.scan_parquet(written).sink_parquet(parts / _INTERACTIONS, row_group_size=250_000)
         (parts / _INTERACTIONS).replace(target)
-        sizes = _measure(pl.scan_parquet(target), users.height, len(catalogue))
+        sizes = measure(pl.scan_parquet(target), users.height, len(catalogue))
         lengths = _lengths(pl.scan_parquet(target), users.height)
         np.save(build_dir / _OFFSETS, np.concatenate([[0], np.cumsum(lengths)]), allow_pickle=False)
     finally:
@@ -292,6 +339,7 @@ def write_part(whole: Interactions, rows: pl.DataFrame, folder: Path) -> Interac
             "interactions": kept.height,
             "ratings": int(kept["value"].count()),
             "timed": int(kept["time"].count()),
+            "edition": 0,
         }
     )
     (folder / _SIZES).write_text(json.dumps(sizes.model_dump(), indent=2) + "\n", encoding="utf-8")
@@ -376,7 +424,8 @@ def _ranges(lengths: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _measure(log: pl.LazyFrame, users: int, items: int) -> Sizes:
+def measure(log: pl.LazyFrame, users: int, items: int) -> Sizes:
+    """The sizes of a log of so many users and items, read as far as needed."""
     found = log.select(
         interactions=pl.len(),
         ratings=pl.col("value").count(),

@@ -67,6 +67,10 @@ class LateTextEncoder(_Late):
         """
         return self._single(texts[0]).copy() if len(texts) == 1 else self._ready().encode(texts)
 
+    def forget(self) -> None:
+        """Drop what is kept of single texts, which are mostly what users said."""
+        self._single.cache_clear()
+
     def _encode_single(self, text: str) -> NDArray[np.float32]:
         return self._ready().encode([text])
 

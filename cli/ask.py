@@ -11,6 +11,7 @@ from .options import (
     DEFAULT_WORKSPACE,
     CountOption,
     DebiasOption,
+    ExploreOption,
     JsonOption,
     ProfilesOption,
     UserOption,
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 def opened(workspace: Path, profiles: str | None) -> Recommender:
     from ..agent.recommender import RULES, Recommender
+    from . import show
 
-    return Recommender.open(workspace, llm=RULES, profiles=profiles)
+    def tell(notice: str) -> None:
+        show.print_notices((notice,), simulated=False)
+
+    return Recommender.open(workspace, llm=RULES, profiles=profiles, notice=tell)
 
 
 def filters(where: list[str] | None) -> tuple[Filter, ...]:
@@ -52,6 +57,7 @@ def recommend(
         typer.Option(help="How true the list is to the genres of the user's past, from 0 to 1. The default is 0."),
     ] = None,
     debias: DebiasOption = None,
+    explore: ExploreOption = None,
     profiles: ProfilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,6 +72,7 @@ def recommend(
             diversity=diversity,
             calibration=calibration,
             debias=debias,
+            explore=explore,
             must_exist=True,
         )
     if as_json:

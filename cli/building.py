@@ -68,9 +68,9 @@ def build(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Part of the ranker to leave out: popularity, transitions, ease, graph, sequence, text or image; may "
-            "be given several times. sequence (a transformer) takes most of the time: some minutes for 100,000 "
-            "interactions or more. The default leaves nothing out; with --demo, the transformer."
+            help="Part of the ranker to leave out: popularity, transitions, ease, graph, sequence, text, image or "
+            "posterior; may be given several times. sequence (a transformer) takes most of the time: some minutes for "
+            "100,000 interactions or more. The default leaves nothing out; with --demo, the transformer."
         ),
     ] = None,
     as_json: JsonOption = False,

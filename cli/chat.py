@@ -16,6 +16,7 @@ from .options import (
     DEFAULT_WORKSPACE,
     AdapterOption,
     DebiasOption,
+    ExploreOption,
     JsonOption,
     LlmOption,
     ProfilesOption,
@@ -57,6 +58,7 @@ class Session:
     as_json: bool
     k: int = 5
     debias: float | None = None
+    explore: float | None = None
     cards: tuple[Card, ...] = ()
 
 
@@ -71,18 +73,22 @@ def chat(
     ] = "main",
     posters: Annotated[bool, typer.Option(help="Draw posters where the terminal can.")] = True,
     debias: DebiasOption = None,
+    explore: ExploreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Talk with the recommender. With --json: one message a line on stdin, one turn a line on stdout."""
     from ..agent.recommender import Recommender
     from ..errors import UserError
     from ..ranking.debias import Debias
+    from ..ranking.posterior_part import Explore
     from . import show
     from .posters import can_draw
 
     if not user.strip() or not thread.strip():
         raise UserError("--user and --thread need a name")
-    Debias(dial=debias)  # refuses what is no dial before the workspace is opened
+    # What is no dial is refused before the workspace is opened.
+    Debias(dial=debias)
+    Explore(explore or 0.0)
     told: list[str] = []  # of the language model; kept while a spinner has the line
     with show.console(stderr=True).status("Opening the workspace and the language model ..."):
         recommender = Recommender.open(workspace, llm=llm, adapter=adapter, profiles=profiles, notice=told.append)
@@ -92,7 +98,7 @@ def chat(
         _tell(told)
         draws = posters and not as_json and can_draw()
         folders = (recommender.knowledge.build.images, recommender.workspace.state / "images")
-        session = Session(recommender, user, thread, folders if draws else (), as_json, debias=debias)
+        session = Session(recommender, user, thread, folders if draws else (), as_json, debias=debias, explore=explore)
         if not as_json:
             _greet(session, planner)
         for line in _lines(interactive=not as_json and sys.stdin.isatty()):
@@ -192,7 +198,13 @@ def say(session: Session, text: str, image: Path | None = None) -> Turn:
     from . import show
 
     events = session.recommender.stream(
-        session.user, text, image=image, thread=session.thread, k=session.k, debias=session.debias
+        session.user,
+        text,
+        image=image,
+        thread=session.thread,
+        k=session.k,
+        debias=session.debias,
+        explore=session.explore,
     )
     if session.as_json:
         turn = next(event.turn for event in events if isinstance(event, TurnFinished))
@@ -225,7 +237,8 @@ def _trace(turn: Turn) -> str:
     tools = ", ".join(run.name + ("" if run.ok else " (failed)") for run in turn.tools) or "no tool"
     asked = {0: "not asked", 1: "asked once"}.get(turn.model_calls, f"asked {turn.model_calls} times")
     who = turn.planner if turn.planner == "rules" else f"{turn.planner} ({asked})"
-    return f"{tools} · {turn.seconds.get('turn', 0.0):.1f} s · {who}"
+    explored = f" · explores, dial at {turn.explore:g}" if turn.explore else ""
+    return f"{tools} · {turn.seconds.get('turn', 0.0):.1f} s · {who}{explored}"
 
 
 def _command(session: Session, name: str, rest: str) -> None:
@@ -322,7 +335,7 @@ def _called(session: Session, tool: str, arguments: dict[str, int]) -> None:
 def _profile(session: Session) -> None:
     from .profile import lines_of
 
-    _answer(session, "/profile", "\n".join(lines_of(session.recommender, session.user)))
+    _answer(session, "/profile", "\n".join(lines_of(session.recommender, session.user, thread=session.thread)))
 
 
 def _answer(session: Session, message: str, text: str, *, events: tuple[str, ...] = ()) -> None:

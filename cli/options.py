@@ -64,6 +64,14 @@ AdapterOption = Annotated[
         "any, and none for others.",
     ),
 ]
+ExploreOption = Annotated[
+    float | None,
+    typer.Option(
+        "--explore",
+        help="How far lists explore where little is known of the user, from 0 (not at all) to 1. The default is the "
+        "user's own dial, which starts at 0.",
+    ),
+]
 DebiasOption = Annotated[
     float | None,
     typer.Option(

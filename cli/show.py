@@ -138,6 +138,8 @@ def verified(card: Card) -> list[str]:
 def print_items(found: ItemList) -> None:
     """An item list for people, with notices."""
     print_cards(found.cards)
+    if found.explore:
+        out(f"[dim]The list explores, with the dial at {found.explore:g}.[/dim]")
     print_notices(found.notices, simulated=found.simulated)
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
@@ -17,11 +17,13 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from ..errors import Llm4RecError, ToolError, TurnError
+from ..ranking.question import QuestionConfig, may_ask
+from ..tools.asking import ask
 from ..tools.base import Bus, ListSource, Tool, TurnContext
 from ..tools.results import Card, ToolRun
-from .planner import ASKED, Planner, PlanRequest
+from .planner import ASKED, LlmPlanner, Planner, PlanRequest
 from .respond import after_list, compose, lead
-from .state import ItemsReady, NodeStarted, Notice, State, TextDelta, ToolFinished
+from .state import Asked, ItemsReady, NodeStarted, Notice, State, TextDelta, ToolFinished
 from .writing import Writer
 
 log = logging.getLogger(__name__)
@@ -29,8 +31,12 @@ log = logging.getLogger(__name__)
 #: Rounds of plan and act in one turn, and calls in one plan.
 MOST_ROUNDS = 4
 MOST_CALLS = 3
+#: The tool whose list, with no filters, may be followed by a question.
+RECOMMEND = "recommend"
 #: Messages a thread keeps in its checkpoint.
 KEPT_MESSAGES = 40
+#: Questions back that a thread remembers, so that none is asked again soon.
+KEPT_QUESTIONS = 20
 
 Toolbox = Callable[[int], Mapping[str, Tool]]
 
@@ -46,6 +52,7 @@ class Conversation:
         replan: ``on_error`` plans again only after a recoverable error (a small model cannot judge its own
             results); ``always`` until the planner answers in words, as large models do.
         writer: writes the words that lead to a list; None: they are composed.
+        asking: when the reply to a list of the best ends with a question, and which; None: never.
     """
 
     planner: Planner
@@ -53,6 +60,7 @@ class Conversation:
     toolbox: Toolbox
     replan: Literal["on_error", "always"] = "on_error"
     writer: Writer | None = None
+    asking: QuestionConfig | None = field(default_factory=QuestionConfig)
 
     def recall(self, state: State, runtime: Runtime[TurnContext]) -> dict[str, Any]:
         """Fold the profile, put the last list back on the bus, open the turn."""
@@ -173,16 +181,35 @@ class Conversation:
         desk = runtime.context
         _tell(NodeStarted(node="respond"))
         said, failures, planner = state.get("said", ""), state.get("failures", []), self.planner.name
+        asked = self._ask(desk, state)
         for notice in desk.notices:
             _tell(Notice(text=notice))
         if self.writer is None or not self.writer.applies(desk):
             reply = compose(desk, said=said, failures=failures, planner=planner)
             _tell(TextDelta(text=reply))
         else:
-            below = after_list([lead(desk)], said=said, failures=failures, planner=planner)
+            below = after_list([lead(desk)], said=said, failures=failures, planner=planner, question=desk.question)
             reply = self._written(desk, self.writer, below)
         desk.clock("respond", started)
-        return {"reply": reply, "messages": [AIMessage(reply)]}
+        return {"reply": reply, "messages": [AIMessage(reply)], **asked}
+
+    def _ask(self, desk: TurnContext, state: State) -> dict[str, Any]:
+        """Choose the question that the reply ends with, if any; what the thread remembers of it."""
+        before = state.get("asked", [])
+        number = state.get("number", desk.number)
+        if self.asking is None or not _is_open(desk, state) or not may_ask(number, [one["turn"] for one in before]):
+            return {}
+        try:
+            desk.question = ask(desk, self.asking, [frozenset(one["labels"]) for one in before])
+        except Llm4RecError as error:
+            desk.notice(f"No question back was chosen ({error}).")
+        except Exception as error:  # a question is an extra: its bug must not lose the turn, nor pass unseen
+            log.exception("no question could be chosen")
+            desk.notice(f"Choosing a question back failed inside ({type(error).__name__}); the log has the details.")
+        if desk.question is None:
+            return {}
+        now = Asked(turn=number, labels=list(desk.question.labels), nats=desk.question.nats)
+        return {"asked": [*before, now][-KEPT_QUESTIONS:]}
 
     def _written(self, desk: TurnContext, writer: Writer, below: list[str]) -> str:
         """Tell the reply piece by piece, as its sentences are written and found to be so."""
@@ -212,7 +239,12 @@ class Conversation:
                 "filters": None if source is None else dict(source.filters),
                 "pool": [] if source is None else list(source.pool),
                 "debias": None if source is None else source.debias,
+                "explored": [] if source is None else list(source.explored),
+                "explore": 0.0 if source is None else source.explore,
+                "turn": 0 if source is None else source.turn,
             }
+        if isinstance(self.planner, LlmPlanner):
+            self.planner.read_ahead(state["messages"], [card.title for card in desk.bus.cards])
         return update
 
     def graph(self, checkpointer: BaseCheckpointSaver[Any] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -240,6 +272,14 @@ def _past(state: State) -> list[AnyMessage]:
         return messages[:-1]
     asked = max((at for at, one in enumerate(messages) if isinstance(one, HumanMessage)), default=0)
     return messages[:asked]
+
+
+def _is_open(desk: TurnContext, state: State) -> bool:
+    """Whether the turn shows a list of the best with nothing in particular asked for, and nothing went wrong."""
+    source = desk.bus.source
+    ranked = any(run["ok"] and run["name"] == RECOMMEND for run in state.get("runs", []))
+    plain = source is not None and not source.filters and not source.pool and desk.bus.query is None
+    return desk.fresh and bool(desk.bus.cards) and ranked and plain and not state.get("failures")
 
 
 def _key(name: str, arguments: Mapping[str, Any]) -> str:
@@ -296,7 +336,11 @@ def restore_bus(desk: TurnContext, state: Mapping[str, Any]) -> Bus:
             )
     request = state.get("request") or {"query": None, "cited": []}
     filters = request.get("filters")  # a thread may be older than this
-    source = None if filters is None else ListSource(filters, tuple(request.get("pool", ())), request.get("debias"))
+    source = None
+    if filters is not None:
+        pool, explored = tuple(request.get("pool", ())), tuple(request.get("explored", ()))
+        drawn = request.get("explore", 0.0), request.get("turn", 0)
+        source = ListSource(filters, pool, request.get("debias"), explored, *drawn)
     return Bus(cards, query=request["query"], cited=request["cited"], source=source)
 
 

@@ -20,6 +20,7 @@ from .demonstrations import FEEDBACK, MOST_NEAR, DemonstrationIndex, Near, Shape
 from .encoding import encode_plan
 from .grounding import Ground, narrow, only_choice
 from .prompting import PAST_LIMIT, new_message, past_messages, system_message
+from .said import within, words_of
 
 __all__ = ["DemonstrationIndex", "LlmPlanner", "PlanRequest", "Planner", "focus_of"]
 
@@ -72,6 +73,8 @@ class LlmPlanner:
         demonstrations: for few-shot turns; None leaves them out.
         mentions: where it is given, the demonstrations choose the tools and what can be decoded is narrowed to the
             message (see `grounding`). For small untuned models; a large one needs no such fence.
+        own_words: whether texts in arguments are made of words of the conversation (see `said`). For small models that
+            decode under our grammar.
     """
 
     def __init__(
@@ -82,17 +85,29 @@ class LlmPlanner:
         tools: Mapping[str, Tool],
         demonstrations: DemonstrationIndex | None,
         mentions: Callable[[str], Mentions] | None = None,
+        own_words: bool = False,
     ) -> None:
         self.name = name
         self._model = model
         self._demonstrations = demonstrations
         self._mentions = mentions
+        self._own_words = own_words
         self._system = system_message(tools)
 
     def warm(self) -> None:
         """Let a local model read the constant prefix ahead of the first message, in the background."""
         if hasattr(self._model, "warm"):
             self._model.warm([self._system])
+
+    def read_ahead(self, past: Sequence[AnyMessage], titles: Sequence[str]) -> None:
+        """Let a local model read what the thread's next prompt begins with, in the background, while a person reads.
+
+        Args:
+            past: the thread's messages, this turn's with them. titles: of the list on the table.
+        """
+        if self._demonstrations is None and hasattr(self._model, "warm"):
+            known = [_within_limit(one) for one in past]
+            self._model.warm([self._system, *past_messages(known), new_message("", titles=titles)])
 
     def plan(self, request: PlanRequest) -> AIMessage:
         message = request.desk.message
@@ -103,6 +118,9 @@ class LlmPlanner:
             return self._grounded(request, self._demonstrations, self._mentions(message))
         near = self._demonstrations.nearest(message, most=MOST_NEAR) if self._demonstrations and message else []
         tools = [tool.as_openai() for tool in request.tools.values()]
+        if self._own_words:
+            words = words_of(message, request.past, [card.title for card in request.desk.bus.cards])
+            tools = [within(tool, words) for tool in tools]
         return self._ask(self._model.bind_tools(tools, tool_choice="auto"), self.messages(request, near))
 
     def _grounded(self, request: PlanRequest, index: DemonstrationIndex, mentions: Mentions) -> AIMessage:

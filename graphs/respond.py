@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from ..catalog.text import one_line
 from ..tools.base import TurnContext
-from ..tools.results import Card, Claim, ListVariant
+from ..tools.results import Card, Claim, ListVariant, Question
 from ..tools.verdict_words import verdict_words, verification_words
 
 
@@ -26,7 +26,8 @@ def compose(desk: TurnContext, *, said: str, failures: Sequence[str], planner: s
     above = before_list(desk)
     if desk.fresh:
         above.append(lead(desk))
-    return "\n\n".join([*above, *after_list(above, said=said, failures=failures, planner=planner)])
+    below = after_list(above, said=said, failures=failures, planner=planner, question=desk.question)
+    return "\n\n".join([*above, *below])
 
 
 def before_list(desk: TurnContext) -> list[str]:
@@ -45,8 +46,11 @@ def before_list(desk: TurnContext) -> list[str]:
     return paragraphs
 
 
-def after_list(above: Sequence[str], *, said: str, failures: Sequence[str], planner: str) -> list[str]:
-    """Paragraphs that come last: what could not be done, and what there is to say where nothing is said ``above``."""
+def after_list(
+    above: Sequence[str], *, said: str, failures: Sequence[str], planner: str, question: Question | None = None
+) -> list[str]:
+    """Paragraphs that come last: what could not be done, what there is to say where nothing is said ``above``, and at
+    the very end a question back."""
     paragraphs: list[str] = []
     if failures:
         paragraphs.append("\n".join(f"I could not do one thing: {plain(f, 300)}" for f in failures))
@@ -55,6 +59,8 @@ def after_list(above: Sequence[str], *, said: str, failures: Sequence[str], plan
         paragraphs.append(plain(said, 800) or nothing)  # a model may repeat a link that it read
     if planner == "rules":
         paragraphs.append("_(No language model is in use: a rule-based planner read this.)_")
+    if question is not None:
+        paragraphs.append(plain(question.text))
     return paragraphs
 
 

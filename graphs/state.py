@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
@@ -26,6 +26,17 @@ class Request(TypedDict):
     filters: dict[str, Any] | None
     pool: list[str]
     debias: float | None
+    explored: NotRequired[list[str]]  # a thread may be older than this
+    explore: NotRequired[float]
+    turn: NotRequired[int]
+
+
+class Asked(TypedDict):
+    """A question that a reply asked back."""
+
+    turn: int
+    labels: list[str]
+    nats: float
 
 
 class State(TypedDict, total=False):
@@ -42,6 +53,7 @@ class State(TypedDict, total=False):
     said: str  # the planner's own words, where the plan was a reply
     runs: list[dict[str, Any]]  # what ran in this turn
     reply: str
+    asked: list[Asked]  # questions back, the latest last: a thread may be older than this
 
 
 class NodeStarted(Record):

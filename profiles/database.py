@@ -6,6 +6,7 @@ import glob
 import os
 import sqlite3
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -16,11 +17,17 @@ from typing import Final
 
 from ..catalog.text import one_line
 from ..errors import UserError
-from .schema import Migration, migrate
+from .salvage import applied, salvage
+from .schema import Migration, migrate, pending
 
 _SIDECARS = ("-wal", "-shm", "-journal")
 _RETRY_SECONDS: Final = 0.02
+#: How long others that find the damage too are given to let go of the file, in seconds.
+_PATIENCE: Final = 2.0
 _FULL: Final = 2  # of PRAGMA synchronous
+#: The bytes that SQLite locks of a file for whoever has it open (the lock-byte page of its file format).
+_SHARED_FROM: Final = 0x40000000 + 2
+_SHARED_BYTES: Final = 510
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 #: A constraint can only fail in a file changed from outside: the store asks before it writes.
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})
@@ -32,8 +39,9 @@ class DamagedFile(UserError):
     def __init__(self, path: Path, reason: str) -> None:
         self.reason = one_line(reason.replace("*** in database main ***", ""))
         super().__init__(
-            f"{path}: the profile store is damaged ({self.reason}): restore it from a copy, or open it with "
-            "recover=True, which keeps it under another name and starts an empty one"
+            f"{path}: the profile store is damaged ({self.reason}): restore it from a copy, or open it again with "
+            "recover=True, as every command but 'doctor' does: that keeps it under another name and goes on with the "
+            "events that can still be read"
         )
 
 
@@ -48,11 +56,12 @@ class Database:
         path: the file; it and its folder are made when missing, readable by their owner alone.
         migrations: applied in one transaction on opening.
         timeout: seconds to wait for other threads and processes.
-        recover: set a damaged file aside and start an empty one, and say so in ``notices``.
+        recover: set a damaged file aside, start another with the events that can still be read, and say so in
+            ``notices``.
 
     Raises:
         DamagedFile: the file is damaged and ``recover`` is False. Nothing was changed.
-        UserError: it cannot be opened, or was written by a newer version.
+        UserError: it cannot be opened, was written by a newer version, or is damaged and others have it open.
     """
 
     def __init__(self, path: Path, migrations: tuple[Migration, ...], *, timeout: float, recover: bool) -> None:
@@ -60,7 +69,9 @@ class Database:
         self.timeout = timeout
         self.notices: tuple[str, ...] = ()
         self._idle: list[sqlite3.Connection] = []
+        self._live: set[sqlite3.Connection] = set()  # idle ones and those in use
         self._closed = False
+        _open_databases.add(self)
         self._make_file()
         try:
             self._open(migrations)
@@ -68,20 +79,14 @@ class Database:
             self.close_idle()
             if not recover:
                 raise
-            with _folder_lock(self.path.parent):
+            with _folder_lock(self.path.parent, alone=True):
                 # Another process may have set the file aside in the meantime: then this opens its new one.
                 try:
                     self._open(migrations)
                 except DamagedFile:
                     self.close_idle()
-                    backup = _set_aside(self.path)
-                    self.notices = (
-                        f"{self.path}: the profile store was damaged ({damage.reason}); it was set aside as "
-                        f"{backup.name} and an empty one was started",
-                    )
-                    self._make_file()
+                    self.notices = (self._start_anew(damage, migrations),)
                     self._open(migrations)
-        _open_databases.add(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -101,7 +106,7 @@ class Database:
                     with suppress(sqlite3.Error):
                         connection.execute("ROLLBACK")
                 if connection.in_transaction:
-                    connection.close()
+                    self._drop(connection)
                 else:
                     self._idle.append(connection)
                 if self._closed:
@@ -142,7 +147,11 @@ class Database:
         """Close connections not in use; they are opened again when needed."""
         while self._idle:
             with suppress(IndexError):
-                self._idle.pop().close()
+                self._drop(self._idle.pop())
+
+    def _drop(self, connection: sqlite3.Connection) -> None:
+        connection.close()
+        self._live.discard(connection)
 
     def close(self) -> None:
         """Close for good. An operation still running in another thread finishes first."""
@@ -174,8 +183,46 @@ class Database:
         with self.writing() as connection:
             migrate(connection, self.path, migrations)
 
+    def _start_anew(self, damage: DamagedFile, migrations: tuple[Migration, ...]) -> str:
+        """Put a new file with the events that can still be read in the place of the damaged one; what to say of it.
+
+        The new file is whole and on the disk before it takes the name: cut off before that, the damaged one is found
+        again. It takes the name only where nobody else has the damaged one open: SQLite knows a file's log by its name,
+        and a connection that outlives the change would take the new file's log for its own.
+
+        Raises:
+            UserError: it cannot be done, or a newer version wrote the damaged file.
+        """
+        damaged = f"{self.path}: the profile store is damaged ({damage.reason})"
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while _used_here(self) or _used_elsewhere(self.path):
+                if time.monotonic() > deadline:
+                    raise UserError(f"{damaged} and in use: end the programs that use it, and what can be read is kept")
+                time.sleep(_RETRY_SECONDS)
+            fresh = self.path.with_name(f"{self.path.name}.new")
+            _remove(fresh)  # of a time that was cut off
+            try:
+                kept = _salvaged(self.path, fresh, migrations, timeout=self.timeout)
+                backup = _set_aside(self.path, fresh)
+            finally:
+                _remove(fresh)
+        except OSError as error:
+            mend = "move it away, or restore it from a copy"
+            raise UserError(f"{damaged} and cannot be set aside ({error.strerror}): {mend}") from error
+        return (
+            f"{self.path}: the profile store was damaged ({damage.reason}); it was set aside as {backup.name}, and a "
+            f"new one was started {kept}"
+        )
+
     def _connect(self) -> sqlite3.Connection:
+        with _folder_lock(self.path.parent, alone=False):  # nobody sets the file aside meanwhile
+            connection = self._connected()
+        return connection
+
+    def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
+        self._live.add(connection)
         try:
             # In memory, so that sorting and VACUUM leave no copies in the system's temporary folder.
             connection.execute("PRAGMA temp_store=MEMORY")
@@ -193,7 +240,7 @@ class Database:
             if connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
                 raise RuntimeError("this SQLite does not wait for the disk: synchronous=FULL was not taken")
         except BaseException:
-            connection.close()
+            self._drop(connection)
             raise
         return connection
 
@@ -280,31 +327,110 @@ def _sync_names(folder: Path) -> None:
         os.close(handle)
 
 
-def _set_aside(path: Path) -> Path:
+def _remove(path: Path) -> None:
+    for suffix in ("", *_SIDECARS):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _salvaged(path: Path, fresh: Path, migrations: tuple[Migration, ...], *, timeout: float) -> str:
+    """Make a new file with the events that can still be read of a damaged one; how many they were, in words.
+
+    Raises:
+        UserError: a newer version wrote the damaged file, or the new one cannot be written.
+    """
+    new = Database(fresh, migrations, timeout=timeout, recover=False)
+    # As it is, without any setting: nothing is written to it. An empty one is not even looked at: that would delete the
+    # log that is to be set aside with it.
+    damaged = sqlite3.connect(path if path.stat().st_size else ":memory:", isolation_level=None)
+    try:
+        pending(path, applied(damaged), migrations)
+        with new.writing() as into:
+            kept, unsound = salvage(damaged, into)
+        new.scrub()  # its log is part of it now
+    finally:
+        damaged.close()
+        new.close()
+    if not kept:
+        return "without any event: none could be read"
+    events = f"{kept:,} event{'' if kept == 1 else 's'}"
+    left_out = f", {unsound:,} made no sense any more" if unsound else ""
+    return (
+        f"with the {events} that could still be read{left_out}: what else it held is lost here, and something taken "
+        "back may count again"
+    )
+
+
+def _set_aside(path: Path, fresh: Path) -> Path:
+    """Give a damaged file another name, and its own to a new one; the damaged one's new name."""
     stem = f"{path.name}.damaged-{datetime.now():%Y%m%d-%H%M%S}"
     backup = path.with_name(stem)
     count = 1
     while backup.exists():
         count += 1
         backup = path.with_name(f"{stem}-{count}")
-    # The log first: a log without its file is found again, a file without its log is not missed.
-    for suffix in (*_SIDECARS, ""):
+    try:
+        os.link(path, backup)
+    except OSError:  # a file system without a second name for a file: for a moment there is none of this name
+        path.rename(backup)
+    # The log before the new file comes: beside that it would be taken for its own.
+    for suffix in _SIDECARS:
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(backup.with_name(backup.name + suffix))
+    fresh.replace(path)
+    _sync_names(path.parent)
     return backup
 
 
+class _Holding(threading.local):
+    """The folders that this thread has to itself."""
+
+    folders: frozenset[Path] = frozenset()
+
+
+_holding = _Holding()
+
+
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """One process at a time in here. On systems without flock there is no lock."""
-    if sys.platform == "win32":
+def _folder_lock(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Many open files of a folder at once, one alone sets one aside. On systems without flock there is no lock."""
+    if sys.platform == "win32" or folder in _holding.folders:
         yield
         return
     import fcntl
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        before = _holding.folders
+        if alone:
+            _holding.folders = before | {folder}
+        try:
+            yield
+        finally:
+            _holding.folders = before
     finally:
         os.close(handle)
+
+
+def _used_here(asking: Database) -> bool:
+    """Whether the file is open in this process, beside whoever asks."""
+    return any(one is not asking and one.path == asking.path and one._live for one in list(_open_databases))
+
+
+def _used_elsewhere(path: Path) -> bool:
+    """Whether another process has the file open: for as long as it has, it holds a lock on these bytes of it.
+
+    Not to be asked while this process has it open: closing a file gives up all of a process's locks on it.
+    """
+    if sys.platform == "win32":  # where an open file cannot be given another name
+        return False
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_BYTES, _SHARED_FROM)
+    except (BlockingIOError, PermissionError):
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ..catalog.text import one_line
 from ..errors import UserError
 
-Kind = Literal["rating", "like", "dislike", "seen", "skip", "taste", "undo"]
+Kind = Literal["rating", "like", "dislike", "seen", "skip", "taste", "undo", "reset_dials"]
 ItemKind = Literal["rating", "like", "dislike", "seen", "skip"]
 Scope = Literal["tonight", "always"]
 Source = Literal["said", "clicked", "imported", "inferred"]
@@ -41,8 +41,11 @@ _NEEDED: Final[dict[str, frozenset[str]]] = {
     "skip": frozenset({"item"}),
     "taste": frozenset({"term", "polarity", "scope"}),
     "undo": frozenset({"target"}),
+    "reset_dials": frozenset(),
 }
 _ALLOWED: Final[dict[str, frozenset[str]]] = {"taste": frozenset({"attribute"})}
+#: What `Event.offered` looks like: ``explore- diversity+``.
+_OFFER: Final = r"^[a-z]{1,20}[+-](?: [a-z]{1,20}[+-]){0,19}$"
 
 
 class EventConflict(UserError):
@@ -108,6 +111,8 @@ class Event(BaseModel):
         source: how it is known.
         message: the text it came from.
         confidence: in [0, 1]; below 1 for what was inferred.
+        offered: where the item lay in the list on the table when the verdict on it was given, for `dials`; None where
+            no list showed it, or nothing can be told.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -127,6 +132,7 @@ class Event(BaseModel):
     source: Source = "said"
     message: Annotated[str | None, BeforeValidator(_clean_message)] = None
     confidence: Number = Field(default=1.0, ge=0.0, le=1.0)
+    offered: Annotated[str, Field(pattern=_OFFER)] | None = None
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> Self:
@@ -140,14 +146,17 @@ class Event(BaseModel):
                 raise ValueError(f"an event of kind {self.kind!r} needs {name}")
         if self.scope == "tonight" and self.thread is None:
             raise ValueError("a taste for tonight needs the thread it was said in")
+        if self.offered is not None and self.item is None:
+            raise ValueError("nothing but an item is offered in a list")
         if self.target == self.id:
             raise ValueError("an event cannot undo itself")
         return self
 
     def same_as(self, other: Event) -> bool:
-        """Whether both say the same under the same id. ``time`` is left out of it: a step that is repeated after a
-        crash says the same thing later, and the first time stands."""
-        return self.model_copy(update={"time": other.time}) == other
+        """Whether both say the same under the same id. ``time`` and ``offered`` are left out of it: a step that is
+        repeated after a crash says the same thing later, of a list that is compared anew, and what was first written
+        stands."""
+        return self.model_copy(update={"time": other.time, "offered": other.offered}) == other
 
 
 def event_id(thread: str, turn: int, call: int | str, n: int = 0) -> str:
@@ -180,6 +189,7 @@ class Common(TypedDict, total=False):
     source: NotRequired[Source]
     message: NotRequired[str | None]
     confidence: NotRequired[float]
+    offered: NotRequired[str | None]
 
 
 # Each of these raises pydantic.ValidationError (a ValueError) where a field does not fit.
@@ -225,6 +235,11 @@ def taste(
 def undo(*, target: str, **common: Unpack[Common]) -> Event:
     """Takes an earlier event back. Taking an undo back restores what it had taken."""
     return Event(kind="undo", target=target, **common)
+
+
+def reset_dials(**common: Unpack[Common]) -> Event:
+    """What was said before steers the dials no more."""
+    return Event(kind="reset_dials", **common)
 
 
 def first_problem(error: ValidationError) -> str:

@@ -153,7 +153,9 @@ def fold(
                 tastes.pop(key, None)
                 tastes[key] = taste
             continue
-        item = cast(str, event.item)
+        item = event.item
+        if item is None:  # a reset of the dials says nothing of items or tastes
+            continue
         if event.kind != "skip":
             seen.add(item)
         held = items.get(item)

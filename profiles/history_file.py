@@ -14,6 +14,7 @@ import json
 import math
 import time
 from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,8 @@ from .events import LATEST_TIME, Event, first_problem, rating, seen
 from .store import ProfileStore
 
 HISTORY_COLUMNS: Final = ("item", "value", "time")
+#: What the ids of imported events begin with.
+IMPORTED: Final = "import:"
 _NO_TIME: Final = "the time is neither Unix seconds nor an ISO 8601 date"
 
 
@@ -76,6 +79,36 @@ def import_history(
     new = store.append_many(event for _, event in events)
     left_out = tuple(f"{kind}: {count:,}, first {problems.first[kind][0]}" for kind, count in problems.counts.items())
     return Imported(user, new, len(events) - new, rows.unused, left_out)
+
+
+def history_ids(path: Path, user: str) -> dict[int, str]:
+    """The ids that the rows of a history have once it is imported for a user, whatever the catalogue.
+
+    Returns:
+        By the row's place in the file, from 0, the header and empty rows counted; without the rows that are bad, and
+        nothing for a file that is no history.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    rows, found = _Rows(path, user, 0.0, None, Problems()), dict[int, str]()
+    header: list[str] | None = None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for place, row in enumerate(csv.reader(file)):
+                if not any(cell.strip() for cell in row):
+                    continue
+                if header is None:
+                    header = [cell.strip().lower() for cell in row]
+                    if "item" not in header:
+                        return {}
+                elif len(row) == len(header):
+                    with suppress(_BadRow):
+                        _, event = rows._event(dict(zip(header, map(str.strip, row), strict=True)))
+                        found[place] = event.id
+    except (UnicodeDecodeError, csv.Error):
+        return {}
+    return found
 
 
 @dataclass
@@ -156,7 +189,7 @@ class _Rows:
         said = _moment(cells["time"]) if cells.get("time") else None
         # The same row gives the same id whenever it is imported; one without a time is dated anew each time.
         key = json.dumps([self.user, item, value, said], ensure_ascii=True)
-        name = f"import:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        name = f"{IMPORTED}{hashlib.sha256(key.encode()).hexdigest()[:32]}"
         at = self.now if said is None else said
         try:
             if value is None:

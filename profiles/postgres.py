@@ -18,7 +18,7 @@ from ..errors import UserError
 from .events import Event, first_problem
 from .schema import Migration, migrations, pending
 from .server import Address, Connection, Counts, Raced, Server
-from .store import COLUMNS, Receipt, named, new_events
+from .store import COLUMNS, Receipt, Speaks, named, new_events
 
 # after .server, which says what to install where psycopg is missing
 from psycopg import sql  # isort: skip
@@ -61,6 +61,7 @@ class PostgresProfileStore:
     ) -> None:
         address = Address(url)
         self.place = str(address)
+        self.notices: tuple[str, ...] = ()
         self._schema = address.schema
         self._server = Server(address, timeout=timeout, connections=connections)
         known = schema or migrations("migrations/postgres")
@@ -124,20 +125,20 @@ class PostgresProfileStore:
         """See `ProfileStore.forget_user`."""
         return self._forget(user, lambda event_id, item: True)
 
-    def forget_item(self, user: str, item: str) -> Receipt:
+    def forget_item(self, user: str, item: str, *, speaks: Speaks | None = None) -> Receipt:
         """See `ProfileStore.forget_item`."""
-        return self._forget(user, lambda event_id, about: about == item)
+        return self._forget(user, lambda event_id, about: about == item, speaks)
 
-    def forget_event(self, user: str, event_id: str) -> Receipt:
+    def forget_event(self, user: str, event_id: str, *, speaks: Speaks | None = None) -> Receipt:
         """See `ProfileStore.forget_event`."""
-        return self._forget(user, lambda one, item: one == event_id)
+        return self._forget(user, lambda one, item: one == event_id, speaks)
 
     def close(self) -> None:
         """See `ProfileStore.close`."""
         self._server.close()
 
-    def _forget(self, user: str, meant: Callable[[str, str | None], bool]) -> Receipt:
-        """Erase the events of whose id and item ``meant`` is true.
+    def _forget(self, user: str, meant: Callable[[str, str | None], bool], speaks: Speaks | None = None) -> Receipt:
+        """Erase the events of whose id and item ``meant`` is true, and other messages of which ``speaks`` is.
 
         The table is written anew in the transaction that deletes, by an `ALTER TABLE`: it copies what that transaction
         sees and nothing else. `VACUUM FULL` would copy deleted rows too while any transaction of the database is old
@@ -152,11 +153,16 @@ class PostgresProfileStore:
             )
             gone: set[str] = set()
             messages: set[str] = set()
+            others: set[str] = set()
             for event_id, target, item, message in rows:
                 # An undo comes after what it takes back, so one pass finds undos of undos too.
                 if target in gone or meant(event_id, item):
                     gone.add(event_id)
                     messages.update((message,) if message is not None else ())
+                elif message is not None:
+                    others.add(message)
+            if speaks is not None:
+                messages.update(message for message in others if speaks(message))
             deleted = connection.execute(self._sql("DELETE FROM {events} WHERE id = ANY(%s)"), [list(gone)])
             blanked = connection.execute(
                 self._sql('UPDATE {events} SET message = NULL, erased = TRUE WHERE "user" = %s AND message = ANY(%s)'),

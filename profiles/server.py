@@ -52,6 +52,8 @@ _MENDS: Final = {
     "53100": "the server's disk is full, nothing of this step was written: free some space and do it again",
     "55P03": "another session kept the table locked for too long: end it (see pg_stat_activity) and do it again",
     "57014": "the server cancelled it ({told}), nothing of this step was written: do it again",
+    "XX001": "the server found damaged data ({told}), others are served as far as can be: restore them from a backup",
+    "XX002": "the server found a damaged index ({told}), others are served as far as can be: REINDEX it",
 }
 _PATIENTLY: Final = "SELECT set_config('lock_timeout', %s, TRUE)"
 _DURABLY: Final = """

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..catalog.text import one_line
 from ..errors import UserError
 from .database import Database, changed_outside
 from .events import Event, EventConflict, first_problem
 from .schema import Migration, migrations
+
+#: Whether a message speaks of what is forgotten.
+Speaks = Callable[[str], bool]
 
 COLUMNS: Final = tuple(Event.model_fields)
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM profile_events"
@@ -34,6 +38,32 @@ WHERE user = :user AND id NOT IN {gone}
 AND message IN (SELECT message FROM profile_events WHERE message IS NOT NULL AND id IN {gone})
 """
 _DELETE: Final = "DELETE FROM profile_events WHERE id IN {gone}"
+_MESSAGES: Final = "SELECT id, message FROM profile_events WHERE user = ? AND message IS NOT NULL"
+_BLANK_ONE: Final = "UPDATE profile_events SET message = NULL, erased = 1 WHERE id = ?"
+
+
+class Removed(BaseModel):
+    """What was removed from one place.
+
+    Attributes:
+        store: which sort of place: ``profile``, ``conversations``, ``file``, ``log``, ``graph`` or ``replay``.
+        place: the file or folder, as it lies in the workspace, or the server's URL without its password.
+        count: how much was removed.
+        unit: of what, in the singular.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str
+    place: str
+    count: int
+    unit: str
+
+    def text(self) -> str:
+        """In words."""
+        return (
+            f"{self.count:,} {self.unit}{'' if self.count == 1 else 's'} removed from the {self.store} ({self.place})."
+        )
 
 
 class Receipt(BaseModel):
@@ -43,23 +73,35 @@ class Receipt(BaseModel):
         user: of whom.
         events: how many events were erased, undos of them included.
         messages: how many other events lost the message they quoted, because something erased was said in it.
+        removed: what was removed, place by place; a store of events gives the two above instead.
+        rebuild: models that were fitted with what was erased, and hold it in their sums until they are built again.
+        unreachable: what this program cannot reach, and what to do about it.
         notes: what the person should know of: places that may still hold what was erased.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
-    schema_: Literal["llm4rec.forgotten/1"] = Field(default="llm4rec.forgotten/1", alias="schema")
+    schema_: Literal["llm4rec.forgotten/2"] = Field(default="llm4rec.forgotten/2", alias="schema")
     user: str
     events: int
     messages: int = 0
+    removed: tuple[Removed, ...] = ()
+    rebuild: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """In words, a line each."""
         events = f"{self.events:,} event{'' if self.events == 1 else 's'}"
-        erased = f"{events} erased, down to the bytes of the store's files."
-        quotes = f"{self.messages:,} other event{'' if self.messages == 1 else 's'} lost the message quoted."
-        return "\n".join((erased, *((quotes,) if self.messages else ()), *self.notes))
+        lines = [f"{events} erased, down to the bytes of the store's files."]
+        if self.messages:
+            lines.append(f"{self.messages:,} other event{'' if self.messages == 1 else 's'} lost the message quoted.")
+        lines += [one_line(one.text(), 400) for one in self.removed if one.store != "profile"]
+        if self.rebuild:
+            kept = "Fitted with what was erased, and holding it in sums over all users until built again"
+            lines.append(f"{kept} ('llm4rec build'): {', '.join(self.rebuild)}.")
+        lines += [f"Out of reach: {one}" for one in self.unreachable]
+        return "\n".join((*lines, *self.notes))
 
 
 class ProfileStore(Protocol):
@@ -71,6 +113,11 @@ class ProfileStore(Protocol):
     @property
     def place(self) -> str:
         """The file, or the server's URL without its password: for a person to read."""
+        ...
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the person should be told about the opening of the store; empty when all was well."""
         ...
 
     def append(self, event: Event) -> bool:
@@ -106,14 +153,17 @@ class ProfileStore(Protocol):
         """Erase everything of a user, down to the bytes in the store's files."""
         ...
 
-    def forget_item(self, user: str, item: str) -> Receipt:
+    def forget_item(self, user: str, item: str, *, speaks: Speaks | None = None) -> Receipt:
         """Erase what a user said of an item, and the undos of it; otherwise as `forget_user`.
 
         Messages it was said in are erased from the user's other events too.
+
+        Args:
+            speaks: whether a message speaks of what is forgotten; such messages are erased from other events as well.
         """
         ...
 
-    def forget_event(self, user: str, event_id: str) -> Receipt:
+    def forget_event(self, user: str, event_id: str, *, speaks: Speaks | None = None) -> Receipt:
         """Erase one event and the undos of it; else as `forget_item`. With an undo gone, what it took back counts."""
         ...
 
@@ -159,7 +209,8 @@ class SqliteProfileStore:
 
     Args:
         path: the file, made when missing.
-        recover: set a damaged file aside and start an empty one, and say so in ``notices``.
+        recover: set a damaged file aside, go on with the events of it that can still be read, and say so in
+            ``notices``.
         timeout: seconds to wait for other threads and processes.
         schema: the migrations; others than this version's own are for tests.
 
@@ -190,7 +241,7 @@ class SqliteProfileStore:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the person should be told about the opening of the file; empty when all was well."""
+        """See `ProfileStore.notices`."""
         return self._database.notices
 
     def append(self, event: Event) -> bool:
@@ -241,24 +292,29 @@ class SqliteProfileStore:
         """See `ProfileStore.forget_user`."""
         return self._forget(user, "TRUE")
 
-    def forget_item(self, user: str, item: str) -> Receipt:
+    def forget_item(self, user: str, item: str, *, speaks: Speaks | None = None) -> Receipt:
         """See `ProfileStore.forget_item`."""
-        return self._forget(user, "item = :item", item=item)
+        return self._forget(user, "item = :item", speaks, item=item)
 
-    def forget_event(self, user: str, event_id: str) -> Receipt:
+    def forget_event(self, user: str, event_id: str, *, speaks: Speaks | None = None) -> Receipt:
         """See `ProfileStore.forget_event`."""
-        return self._forget(user, "id = :id", id=event_id)
+        return self._forget(user, "id = :id", speaks, id=event_id)
 
     def close(self) -> None:
         """See `ProfileStore.close`."""
         self._database.close()
 
-    def _forget(self, user: str, meant: str, **names: str) -> Receipt:
+    def _forget(self, user: str, meant: str, speaks: Speaks | None = None, **names: str) -> Receipt:
         gone = _GONE.format(meant=meant)
         parameters = {"user": user, **names}
         with self._database.writing() as connection:
             messages = connection.execute(_BLANK.format(gone=gone), parameters).rowcount
             events = connection.execute(_DELETE.format(gone=gone), parameters).rowcount
+            if speaks is not None:
+                others = connection.execute(_MESSAGES, (user,)).fetchall()
+                spoken = [(name,) for name, message in others if speaks(message)]
+                connection.executemany(_BLANK_ONE, spoken)
+                messages += len(spoken)
         # Also when nothing was found: forgetting again is how a scrub that failed is made good.
         self._database.scrub()
         notes = tuple(

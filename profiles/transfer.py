@@ -1,7 +1,8 @@
 """A profile to take along: one JSON document with all events of a user.
 
-``{"schema": "llm4rec.profile/1", "user": ..., "events": [...]}``: the events in the order in which they were appended,
-fields that are not set left out. Importing it gives the same events, bit for bit.
+``{"schema": "llm4rec.profile/2", "user": ..., "events": [...]}``: the events in the order in which they were appended,
+fields that are not set left out. Importing it gives the same events, bit for bit. Documents of version 1, whose events
+have no ``offered`` and reset no dials, are read too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .history_file import Imported as Imported
 from .history_file import import_history
 from .store import ProfileStore
 
-SCHEMA: Final = "llm4rec.profile/1"
+SCHEMA: Final = "llm4rec.profile/2"
 #: Largest export that is read, in bytes: about a million events.
 LARGEST_EXPORT: Final = 512 * 1024 * 1024
 
@@ -30,7 +31,7 @@ class ProfileExport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    schema_: Literal["llm4rec.profile/1"] = Field(alias="schema")
+    schema_: Literal["llm4rec.profile/1", "llm4rec.profile/2"] = Field(alias="schema")
     user: Identifier
     events: tuple[Event, ...]
 

@@ -6,7 +6,7 @@ own ways of scoring many pasts in one call. The transformer, which has none with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ from .graph_ranker import GraphRanker
 from .history import History
 from .log import Pasts
 from .popularity import PopularityRanker
+from .posterior_part import IMPLIED, together
+from .posterior_ranker import PosteriorRanker
 from .tastes import TasteMatches
 from .transitions import TransitionsRanker
 
@@ -45,23 +47,35 @@ class Alternative:
     silent: frozenset[str] = frozenset()
 
 
-def alternative_scores(ranker: FusedRanker, asked: Sequence[Alternative], debias: Debias | None = None) -> Scores:
+def alternative_scores(
+    ranker: FusedRanker,
+    asked: Sequence[Alternative],
+    debias: Debias | None = None,
+    further: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Scores:
     """(len(asked), n_items): the score of every item in each alternative.
 
     Args:
         ranker: of the live catalogue.
         asked: in any order.
         debias: how much of popularity is taken off; None: nothing.
+        further: more parts of the score by name, (n_items,) each, the same whatever is known: what was drawn to
+            explore.
     """
     found = np.empty((len(asked), ranker.n_items), dtype=np.float32)
     step = max(1, _AT_ONCE // max(ranker.n_items, 1))
     for start in range(0, len(asked), step):
         part = asked[start : start + step]
-        found[start : start + len(part)] = _scored(ranker, part, debias)
+        found[start : start + len(part)] = _scored(ranker, part, debias, further or {})
     return found
 
 
-def _scored(ranker: FusedRanker, asked: Sequence[Alternative], debias: Debias | None) -> Scores:
+def _scored(
+    ranker: FusedRanker,
+    asked: Sequence[Alternative],
+    debias: Debias | None,
+    further: Mapping[str, NDArray[np.float32]],
+) -> Scores:
     n = ranker.n_items
     chosen = [one.history.chosen() for one in asked]
     refused = [one.history.refused() for one in asked]
@@ -74,6 +88,14 @@ def _scored(ranker: FusedRanker, asked: Sequence[Alternative], debias: Debias | 
     against = ranker._against(gates)  # one rule for one past and for many: arrays of either shape go through it
     parts: dict[str, Scores] = {}
     for name, part in ranker.rankers.items():
+        if isinstance(part, PosteriorRanker):
+            parts[name] = np.stack(
+                [
+                    together(part, one.history, gates[name][at], against[name][at], seen[at]).values
+                    for at, one in enumerate(asked)
+                ]
+            )
+            continue
         scores = many_scores(part, chosen)
         mean, spread = mean_and_spread(scores, seen)
         values = gates[name] * ((scores - mean) / spread).astype(np.float32)
@@ -84,8 +106,10 @@ def _scored(ranker: FusedRanker, asked: Sequence[Alternative], debias: Debias | 
     learned = _sum(parts, seen.shape)
     if any(one.tastes is not None for one in asked):
         parts[TASTES] = _stated(ranker, asked, learned, seen)
+        parts[IMPLIED] = _implied(ranker, asked, gates)
     if debias is not None and not debias.off:
         parts[DEBIAS] = _debiased(ranker, debias, learned, seen)
+    parts |= {name: np.broadcast_to(values, seen.shape) for name, values in further.items()}
     total = _sum(parts, seen.shape)
     for at, one in enumerate(asked):
         if one.silent:
@@ -133,6 +157,16 @@ def _stated(ranker: FusedRanker, asked: Sequence[Alternative], learned: Scores, 
         if one.tastes is not None:
             stated[line] = one.tastes.scores() * np.float32(weights[line])
     return stated
+
+
+def _implied(ranker: FusedRanker, asked: Sequence[Alternative], gates: Mapping[str, Scores]) -> Scores:
+    found = np.zeros((len(asked), ranker.n_items), dtype=np.float32)
+    for at, (line, one) in enumerate(zip(found, asked, strict=True)):
+        if one.tastes is not None:
+            own = ranker._implied(one.history, one.tastes, {name: values[at] for name, values in gates.items()})
+            if own is not None:
+                line += own.sum(axis=0)
+    return found
 
 
 def _debiased(ranker: FusedRanker, debias: Debias, learned: Scores, seen: NDArray[np.bool_]) -> Scores:

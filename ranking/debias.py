@@ -26,7 +26,8 @@ part of Amazon Office Products the dial at 0.3 raises coverage@10 by 27 % and ND
 who choose little known items (tried on both), less near the top of a list, and hinges or powers of the count in place
 of its logarithm (on the first) did no better than chance may.
 
-Either is centred on the items that the user does not know, so that scores stay about where they were.
+Each is centred on the items that the user does not know, so that scores stay about where they were. A dial steered by
+what a person takes and turns down (:mod:`..profiles.dials`) takes off D ln m too, besides the derived amount.
 """
 
 from __future__ import annotations
@@ -53,18 +54,28 @@ class Debias:
     """The derived amount, in units of the score for each doubling of 1 + interactions; not negative."""
 
     dial: float | None = None
-    """In [0, 1]; where it is given, the derived amount does not count."""
+    """In [0, 1]; where it is given, neither the derived amount nor ``besides`` counts."""
+
+    besides: float = 0.0
+    """In [0, 1]: the dial of what is taken off besides the derived amount."""
 
     def __post_init__(self) -> None:
         if self.dial is not None and not 0 <= self.dial <= 1:
             raise UserError(f"debias must be from 0 to 1, not {self.dial:g}")
         if not 0 <= self.per_doubling < math.inf:
             raise ValueError(f"{self.per_doubling} for each doubling: it is a number not below 0")
+        if not 0 <= self.besides <= 1:
+            raise ValueError(f"{self.besides} besides: it lies in [0, 1]")
 
     @property
     def off(self) -> bool:
         """Whether it changes nothing, whatever the scores."""
-        return not (self.per_doubling if self.dial is None else self.dial)
+        return not (self.per_doubling or self.besides if self.dial is None else self.dial)
+
+    @property
+    def turned(self) -> float:
+        """How far D ln m is taken off: the dial, or what is taken off besides the derived amount."""
+        return self.besides if self.dial is None else self.dial
 
 
 def doublings(counts: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -119,15 +130,18 @@ def adjustments(
     """
     if debias.off:
         return np.zeros(scores.shape, dtype=np.float32)
-    if debias.dial is None:
+    taken: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []  # a measure of the items, an amount for each row
+    if debias.dial is None and debias.per_doubling:
         measure = doublings(counts)
-        amounts = np.clip(slopes(scores, measure, seen), 0.0, unit * debias.per_doubling)
-    elif common is None:
-        raise ValueError("the dial needs to know how common items are")
-    else:
-        measure = common.astype(np.float64)
-        amounts = np.full(len(scores), unit * debias.dial)
+        taken.append((measure, np.clip(slopes(scores, measure, seen), 0.0, unit * debias.per_doubling)))
+    if debias.turned:
+        if common is None:
+            raise ValueError("the dial needs to know how common items are")
+        taken.append((common.astype(np.float64), np.full(len(scores), unit * debias.turned)))
     unseen = ~seen
-    means = unseen @ measure / np.maximum(unseen.sum(axis=1), 1)
-    added: NDArray[np.float32] = (amounts[:, None] * (means[:, None] - measure)).astype(np.float32)
+    number = np.maximum(unseen.sum(axis=1), 1)
+    total = np.zeros(scores.shape)
+    for measure, amounts in taken:
+        total += amounts[:, None] * ((unseen @ measure / number)[:, None] - measure)
+    added: NDArray[np.float32] = total.astype(np.float32)
     return added

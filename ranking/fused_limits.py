@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .fused import Inputs
 
 #: Weights of z-scores where too little is known to learn them: of what follows from choices together 1, of content half
-#: of that. Chosen, not learned; without the transformer they do as well on the validation part of MovieLens 100K as
-#: weights learned there on 1,000 events.
+#: of that. Chosen, not learned; without the transformer and the posterior they do as well on the validation part of
+#: MovieLens 100K as weights learned there on 1,000 events.
 FIXED = {
     "popularity": 0.3,
     "transitions": 0.5,
@@ -61,6 +61,13 @@ class Limits:
     graph_walked: int = 2_000_000
     """The same where every past is walked: 30 milliseconds each."""
 
+    posterior: int = 10_000_000
+    """Interactions up to which the posterior takes part. Its singular vectors are found three times, which by the count
+    of products takes a minute each there."""
+
+    posterior_items: int = 50_000
+    """The same for items: their faces are regressed on the views some twenty times while the views are weighed."""
+
 
 def left_out(names: Sequence[str], inputs: Inputs, held: int) -> dict[str, str]:
     """Which of the parts are left out, and why, in words that follow "left out: ".
@@ -89,6 +96,11 @@ def _reason(name: str, inputs: Inputs, held: int) -> str | None:
         if sequence_config(len(log), limits).epochs < limits.sequence_epochs:
             most = limits.sequence_events // limits.sequence_epochs
             return f"{len(log):,} interactions, the limit is {most:,}"
+    if name == "posterior":
+        if len(log) > limits.posterior:
+            return f"{len(log):,} interactions, the limit is {limits.posterior:,}"
+        if log.n_items > limits.posterior_items:
+            return f"{log.n_items:,} items, the limit is {limits.posterior_items:,}"
     if name == "transitions" and not _is_dense(log):
         pairs = _pairs(log).sum()
         return (

@@ -7,16 +7,20 @@ weights. What a log does not hold is laid over it:
   of the past has a share, what the entries turned away from would have brought, had they been chosen, is taken off:
   with m the part's multiplier, max(m, 0) x (their share) / (the spread of the shares of all entries). The transformer,
   which has seen nothing but choices, cannot tell what it would have brought: these parts stand in for it, each in
-  proportion to its multiplier, so that turning away weighs as much as choosing.
-- *Stated tastes*, which no log holds: see :class:`RankerConfig`.
-- *Live items*: they have no interactions, and content speaks for them.
+  proportion to its multiplier, so that turning away weighs as much as choosing. The posterior, which refusals are
+  nothing new to, reads both together, see :mod:`.posterior_part`.
+- *Stated tastes*, which no log holds: for the items they name see :class:`RankerConfig`; what they imply for others
+  the posterior says (:func:`.posterior_part.implied`).
+- *Exploring*: what a taste drawn from what is known gives beyond the expected one (:func:`.posterior_part.explored`).
+- *Live items*: they have no interactions, and content speaks for them. The other parts, the posterior among them, give
+  them 0.
 - *A correction for popularity*: see :mod:`.debias`. It goes by what the model learned alone: what was stated outright
   is wanted, popular or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +35,8 @@ from .debias import Debias, adjustments
 from .diversity import DiversityConfig, DiversityItems, diversify
 from .fused import Weights
 from .history import History
+from .posterior_part import EXPLORE, IMPLIED, POSTERIOR, Explore, explored, implied, together
+from .posterior_ranker import PosteriorRanker
 from .sequence_ranker import SequenceRanker
 from .tastes import TasteMatches
 
@@ -106,12 +112,26 @@ class _Told:
     refused: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Stated:
+    """What stated tastes do.
+
+    Attributes:
+        values: (n_items,), of what they name. weight: by which their matches are multiplied.
+        implied: (t, n_items), what each adds to what it does not name; None without a posterior.
+    """
+
+    values: NDArray[np.float32]
+    weight: float
+    implied: NDArray[np.float32] | None
+
+
 class FusedRanker:
     """The fused model for one user at a time.
 
     The score is the sum of the parts: each part of the model as :class:`.fused.FusedModel` weighs it, ``tastes``,
-    ``debias``, and adjustments. The unit is the model's: a score higher by 1 makes an item e times as likely to come
-    next.
+    ``implied``, ``debias``, ``explore``, and adjustments. The unit is the model's: a score higher by 1 makes an item e
+    times as likely to come next.
 
     Args:
         parts: in the order of the weights.
@@ -153,6 +173,11 @@ class FusedRanker:
         self.counts = np.zeros(self.n_items, dtype=np.int64)
         self.counts[: len(counts)] = counts
         self._built = len(counts)
+
+    @property
+    def explores(self) -> bool:
+        """Whether it knows how unsure it is of a taste, and can explore."""
+        return isinstance(self.rankers.get(POSTERIOR), PosteriorRanker)
 
     def dials(self, diversity: float | None = None, calibration: float | None = None) -> DiversityConfig:
         """Dials for :meth:`recommend`, those of the config where none are given.
@@ -198,6 +223,7 @@ class FusedRanker:
         repeats: bool = False,
         dials: DiversityConfig | None = None,
         debias: Debias | None = None,
+        explore: Explore | None = None,
         reasons: bool = True,
     ) -> list[Ranked]:
         """The ``k`` best items, best first; ties go to the smaller row.
@@ -212,9 +238,11 @@ class FusedRanker:
             repeats: also show what the history holds already.
             dials: how varied the list is, and how true to the labels of the past; None: as the scores have it.
             debias: how much of popularity is taken off, as the part ``debias``; None: nothing.
+            explore: how far the list explores, as the part ``explore``; None: not at all.
             reasons: give contributions, which take as long as the rest.
 
         Raises:
+            UserError: it is to explore, and has no posterior.
             ValueError: a mask or adjustment has the wrong shape, an adjustment is not finite, or the dial of ``debias``
                 is turned where nothing is known of what is common.
         """
@@ -222,6 +250,8 @@ class FusedRanker:
         parts = _values(told, stated)
         if debias is not None and not debias.off:
             parts[DEBIAS] = self._debiased(debias, _total(_values(told, None), self.n_items), history)
+        if explore is not None and not explore.off:
+            parts[EXPLORE] = self.explored(history, tastes, explore)
         for name, values in (adjustments or {}).items():
             if values.shape != (self.n_items,) or not np.isfinite(values).all():
                 raise ValueError(f"the adjustment {name!r} must be finite, of shape ({self.n_items},)")
@@ -247,6 +277,29 @@ class FusedRanker:
             for at, row in enumerate(rows)
         ]
 
+    def explored(self, history: History, tastes: TasteMatches | None, explore: Explore) -> NDArray[np.float32]:
+        """(n_items,): the part ``explore``, what a drawn taste gives beyond the expected one.
+
+        Raises:
+            UserError: the ranker has no posterior.
+        """
+        gates, _ = self._gates(history.chosen())
+        return explored(self.require_posterior(), history, tastes, gates[POSTERIOR], explore)
+
+    def require_posterior(self) -> PosteriorRanker:
+        """The part that knows how unsure it is of a taste.
+
+        Raises:
+            UserError: there is none.
+        """
+        part = self.rankers.get(POSTERIOR)
+        if not isinstance(part, PosteriorRanker):
+            raise UserError(
+                "this build's ranker has no posterior and cannot explore: leave explore at 0, or build the workspace "
+                "again with that part"
+            )
+        return part
+
     def _debiased(self, debias: Debias, learned: NDArray[np.float32], history: History) -> NDArray[np.float32]:
         """(n_items,): the correction of what the model learned."""
         built = self._built
@@ -259,25 +312,39 @@ class FusedRanker:
             added[:built] = adjustments(debias, learned[None, :built], seen[:, :built], self.counts[:built], common)[0]
         return added
 
-    def _told(self, history: History, tastes: TasteMatches | None) -> tuple[dict[str, _Told], _Told | None]:
+    def _gates(self, chosen: History) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+        """Each part's multiplier (n_items,), and what is added for the number of an item's interactions (n_items,)."""
+        by_user, by_item, of_items = self.weights.gates(np.array([len(chosen)]), self.counts)
+        return {name: by_user[0, at] + by_item[:, at] for at, name in enumerate(self.rankers)}, of_items
+
+    def _told(self, history: History, tastes: TasteMatches | None) -> tuple[dict[str, _Told], _Stated | None]:
         """What each part says, and what stated tastes do."""
         chosen, refused = history.chosen(), history.refused()
         seen = np.zeros(self.n_items, dtype=np.bool_)
         seen[history.rows] = True
-        by_user, by_item, of_items = self.weights.gates(np.array([len(chosen)]), self.counts)
-        gates = {name: by_user[0, at] + by_item[:, at] for at, name in enumerate(self.rankers)}
+        gates, of_items = self._gates(chosen)
         against = self._against(gates)
         told: dict[str, _Told] = {}
         for name, part in self.rankers.items():
-            told[name] = _say(part, chosen, refused, gates[name], against[name], seen)
+            if isinstance(part, PosteriorRanker):
+                both = together(part, history, gates[name], against[name], seen)
+                told[name] = _Told(both.values, gates[name], against[name], both.factor, both.factor)
+            else:
+                told[name] = _say(part, chosen, refused, gates[name], against[name], seen)
         told[POPULARITY] = _with_items(told.get(POPULARITY), of_items)
         if tastes is None:
             return told, None
         rest = _total({name: one.values for name, one in told.items()}, self.n_items)
         spread = float(mean_and_spread(rest[None], seen[None])[1][0, 0])
         weight = self.config.tastes * (spread if np.isfinite(spread) else 1.0)
-        ones = np.ones(self.n_items, dtype=np.float32)
-        return told, _Told(_times(tastes.scores(), weight), ones, ones, weight, 0.0)
+        return told, _Stated(_times(tastes.scores(), weight), weight, self._implied(history, tastes, gates))
+
+    def _implied(
+        self, history: History, tastes: TasteMatches, gates: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32] | None:
+        """(t, n_items): what each stated taste implies for the items it does not name; None without a posterior."""
+        part = self.rankers.get(POSTERIOR)
+        return implied(part, history, tastes, gates[POSTERIOR]) if isinstance(part, PosteriorRanker) else None
 
     def _against(self, gates: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """For each part the multiplier (n_items,) of what was turned away from; 0 for parts without shares."""
@@ -297,32 +364,28 @@ class FusedRanker:
         history: History,
         rows: NDArray[np.int64],
         told: Mapping[str, _Told],
-        stated: _Told | None,
+        stated: _Stated | None,
         tastes: TasteMatches | None,
         most: int | None = None,
     ) -> list[list[Contribution]]:
         """For each row its contributions, largest first; ``most`` of them."""
         evidence: list[tuple[str, str, int | None]] = []
         shares, direct = [], []
-        chosen, refused = history.chosen(), history.refused()
         for name, part in self.rankers.items():
             if not isinstance(part, _Answerable):
                 continue
-            for past, factor, gates in (
-                (chosen, told[name].chosen, told[name].gates),
-                (refused, -told[name].refused, told[name].against),
-            ):
-                added = part.shares(past, rows) if len(past) and factor else None
-                if added is None:
-                    continue
+            for past, added, factor, gates in _pieces(part, told[name], history, rows):
                 evidence += [(ref, name, row) for ref, row in zip(past.refs, past.rows.tolist(), strict=True)]
-                factor *= part.mass(past) if past is refused else 1.0
                 shares.append(_times(added, factor) * gates[rows][:, None])
                 direct.append(np.broadcast_to(gates[rows][:, None] >= 0, added.shape))
         if tastes is not None and stated is not None:
-            evidence += [(ref, TASTES, None) for ref in tastes.refs]
-            shares.append(_times(tastes.shares(rows), stated.chosen))
-            direct.append(np.ones_like(shares[-1], dtype=np.bool_))
+            pieces = {TASTES: _times(tastes.shares(rows), stated.weight)}
+            if stated.implied is not None:
+                pieces[IMPLIED] = stated.implied[:, rows].T
+            for name, added in pieces.items():
+                evidence += [(ref, name, None) for ref in tastes.refs]
+                shares.append(added)
+                direct.append(np.ones_like(added, dtype=np.bool_))
         if not evidence:
             return [[] for _ in rows]
         amounts, straight = np.concatenate(shares, axis=1), np.concatenate(direct, axis=1)
@@ -379,6 +442,27 @@ def _say(
     return _Told(values, gates, against, 1 / float(spread[0, 0]), of_refused)
 
 
+def _pieces(
+    part: _Answerable, told: _Told, history: History, rows: NDArray[np.int64]
+) -> Iterator[tuple[History, NDArray[np.float32], float, NDArray[np.float32]]]:
+    """What was chosen, then what was turned away from: its shares of some rows, what they are multiplied by, and the
+    part's multiplier. Nothing where there is none, or where shares would cost too much."""
+    chosen, refused = history.chosen(), history.refused()
+    if isinstance(part, PosteriorRanker):
+        # The shares of a refusal depend on what was chosen, and have their own sign.
+        shares, away = part.shares(history, rows), history.behaviour < 0
+        found = (
+            (chosen, shares[:, ~away], told.chosen, told.gates),
+            (refused, shares[:, away], told.refused, told.against),
+        )
+        yield from ((past, added, factor, gates) for past, added, factor, gates in found if len(past) and factor)
+        return
+    for past, factor, gates in ((chosen, told.chosen, told.gates), (refused, -told.refused, told.against)):
+        added = part.shares(past, rows) if len(past) and factor else None
+        if added is not None:
+            yield past, added, factor * (part.mass(past) if past is refused else 1.0), gates
+
+
 def _with_items(popularity: _Told | None, of_items: NDArray[np.float32]) -> _Told:
     """The popularity part, and what the model adds for the number of an item's interactions alone."""
     if popularity is None:
@@ -386,9 +470,14 @@ def _with_items(popularity: _Told | None, of_items: NDArray[np.float32]) -> _Tol
     return _Told(popularity.values + of_items, popularity.gates, popularity.against, popularity.chosen, 0.0)
 
 
-def _values(told: Mapping[str, _Told], stated: _Told | None) -> dict[str, NDArray[np.float32]]:
+def _values(told: Mapping[str, _Told], stated: _Stated | None) -> dict[str, NDArray[np.float32]]:
     values = {name: one.values for name, one in told.items()}
-    return values if stated is None else {**values, TASTES: stated.values}
+    if stated is None:
+        return values
+    values[TASTES] = stated.values
+    if stated.implied is not None:
+        values[IMPLIED] = stated.implied.sum(axis=0)
+    return values
 
 
 def _total(parts: Mapping[str, NDArray[np.float32]], n_items: int) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +64,10 @@ class History:
         """(m,) in (0, 1]: exp(-age / tau). ``tau`` in events; infinity weighs all alike."""
         recency: NDArray[np.float32] = np.exp(-self.ages / np.float32(tau))
         return recency
+
+    def aged(self, factor: float) -> History:
+        """The history with its ages times ``factor``: above 1 what lies back counts for less, below 1 for more."""
+        return self if factor == 1 else replace(self, ages=(self.ages * np.float32(factor)).astype(np.float32))
 
     def without(self, refs: Collection[str]) -> History:
         """The history as it were without this evidence. Ages stay: the other events happened when they did."""

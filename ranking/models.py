@@ -8,8 +8,9 @@ holds the learned weights, says how all was made, and has the SHA-256 of each fi
 from __future__ import annotations
 
 import hashlib
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +43,7 @@ _COUNTS = "popularity"
 #: Parts that are the build's views, and those that have a file of their own.
 VIEWS = ("text", "image")
 FITTED = (_COUNTS, "transitions", "ease", "graph", "sequence", "posterior")
-_VERSION = 2
+_VERSION = 3
 _MEND = "build the workspace again"
 
 
@@ -214,7 +215,7 @@ def fit(
     left_out = {**dict.fromkeys(without, "it was left out of this build"), **model.left_out}
     metadata = _metadata(log, model, left_out, seed, ranker or RankerConfig(), time.perf_counter() - started)
     files = sorted(out_dir.glob("*.safetensors"))
-    metadata = metadata.model_copy(update={"sha256": {path.name: _sha256(path) for path in files}})
+    metadata = metadata.model_copy(update={"sha256": {path.name: sha256_of(path) for path in files}})
     (out_dir / METADATA).write_text(metadata.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return metadata.model_dump()
 
@@ -290,7 +291,16 @@ def read_models(models_dir: Path, *, ids: Sequence[str] | None = None) -> Models
     Raises:
         UserError: a model file is missing, damaged, from another version, or does not fit the others.
     """
-    metadata = read_metadata(models_dir)
+    while True:
+        metadata = read_metadata(models_dir)
+        try:
+            return _read(models_dir, metadata, ids)
+        except UserError:
+            if read_metadata(models_dir) == metadata:
+                raise  # else a file was just written anew, under another name
+
+
+def _read(models_dir: Path, metadata: Metadata, ids: Sequence[str] | None) -> Models:
     tensors = _tensors(models_dir, _COUNTS, metadata)
     counts, common = tensors["counts"], tensors["common"]
     found: dict[str, Callable[[int], PartRanker]] = {}
@@ -359,6 +369,12 @@ class _Version(BaseModel):
     version: int
 
 
+def part_file(models_dir: Path, name: str, noted: Iterable[str]) -> Path:
+    """The file of a part among those that the metadata name: one that was written anew has a number behind its name."""
+    named = (file for file in noted if re.fullmatch(rf"{name}(-\d+)?\.safetensors", file))
+    return models_dir / next(named, f"{name}.safetensors")
+
+
 def _metadata(
     log: Log, model: FusedModel, left_out: dict[str, str], seed: int, ranker: RankerConfig, seconds: float
 ) -> Metadata:
@@ -425,7 +441,7 @@ def _read_part(
     models_dir: Path, name: str, metadata: Metadata, counts: NDArray[np.int64], ids: Sequence[str] | None
 ) -> tuple[int, Callable[[int], PartRanker]]:
     """How many items a part was fitted on, and what makes its ranker for so many live ones."""
-    path = models_dir / f"{name}.safetensors"
+    path = part_file(models_dir, name, metadata.sha256)
     match name:
         case "popularity":
             return len(counts), lambda total: PopularityRanker(counts.astype(np.float32), total)
@@ -464,9 +480,9 @@ def _read_part(
 
 def _check(models_dir: Path, name: str, metadata: Metadata) -> Path:
     """The file of a part, as it was written: the hash vouches for names, shapes and values."""
-    path = models_dir / f"{name}.safetensors"
+    path = part_file(models_dir, name, metadata.sha256)
     try:
-        if _sha256(path) != metadata.sha256.get(path.name):
+        if sha256_of(path) != metadata.sha256.get(path.name):
             raise UserError(f"{path} is damaged or of another build (its SHA-256 is not the one noted): {_MEND}")
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {_MEND}") from None
@@ -480,6 +496,7 @@ def _tensors(models_dir: Path, name: str, metadata: Metadata) -> dict[str, NDArr
     return tensors
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file's content, as :class:`Metadata` has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,16 +9,21 @@ items at once. The score is linear in what was seen, so each event's share of it
 *Exploration.* :meth:`PosteriorRanker.explore` scores with a taste drawn from the posterior in place of its mean
 (Thompson 1933; Chapelle & Li 2011): lists vary where little is known, and settle as more is. ``temperature`` scales the
 posterior's variance: 0 is the mean, 1 Thompson's rule.
+
+*Statements* ("no horror") are pseudo-observations (:meth:`.space.ItemSpace.statement`). :meth:`PosteriorRanker.implied`
+says what each of them adds to the taste that the history shows; :meth:`PosteriorRanker.state` has them in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..profiles.posterior import Observation, Posterior, States, fold, weights_of
+from ._at_once import at_once
 from .base import Contribution, contributions_of, product
 from .history import History
 from .log import Pasts
@@ -58,7 +63,7 @@ class PosteriorRanker:
     def scores(self, history: History) -> NDArray[np.float32]:
         """(n_items,): about the chance that each comes later; where ``popular`` is False, what that is more than of
         anybody."""
-        return self._along(self._mean(history.rows, history.behaviour, history.ages))
+        return self.along(self._mean(history.rows, history.behaviour, history.ages))
 
     def score_many(self, pasts: Pasts) -> NDArray[np.float32]:
         """Shape (len(pasts), n_items): :meth:`scores` of each past, up to rounding."""
@@ -81,6 +86,37 @@ class PosteriorRanker:
         shares[np.ix_(mine, there)] = (self.space.asked[rows[mine]] @ moved.T) * weights
         return shares
 
+    def moves(self, history: History) -> NDArray[np.float64]:
+        """(len(history), d): how far each entry moves the taste. Along the faces they are the :meth:`shares`."""
+        moved = np.zeros((len(history), self.space.d))
+        there, weights = self._weights(history.rows, history.behaviour, history.ages)
+        moved[there] = self.space.said[history.rows[there]] * self.space.variance * weights[:, None]
+        return moved
+
+    def along(self, taste: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(n_items,): what is expected along each item's face of a taste (d,), or of a difference of two; 0 for items
+        beyond the space."""
+        scores = np.zeros(self.n_items, dtype=np.float32)
+        scores[: self.space.n_items] = product("nd,d->n", self.space.asked, taste.astype(np.float32))
+        return scores
+
+    def apart(self, taste: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(n_items,): :meth:`along`, less what is expected along the mean face: what sets items apart. 0 for items
+        beyond the space, as for one that is like the others."""
+        scores = self.along(taste)
+        inside = scores[: self.space.n_items]
+        if len(inside):
+            inside -= np.float32(inside.mean(dtype=np.float64))
+        return scores
+
+    @cached_property
+    def usual(self) -> float:
+        """How far the scores of one person's taste spread over the items, in the population: the root of the mean
+        variance of :meth:`apart`. The scale on which to see what moves a taste of which nothing is known yet."""
+        if not self.space.n_items:
+            return 0.0
+        return float(np.sqrt(self.space.asked.var(axis=0, dtype=np.float64) @ self.space.variance))
+
     def contributions(self, history: History, row: int) -> list[Contribution]:
         return contributions_of(self, history, row)
 
@@ -100,13 +136,41 @@ class PosteriorRanker:
         return [one for one in seen if one is not None]
 
     def statements(self, tastes: TasteMatches, threads: Sequence[str | None] | None = None) -> list[Observation]:
-        """Stated tastes as pseudo-observations, each with the thread it counts in; None: in all."""
-        of = [None] * len(tastes.refs) if threads is None else threads
-        seen = [
-            self.space.statement(signed[: self.space.n_items], ref=ref, thread=thread)
-            for signed, ref, thread in zip(tastes.signed, tastes.refs, of, strict=True)
-        ]
+        """Stated tastes as pseudo-observations, those left out that speak of no item.
+
+        Args:
+            tastes: against the items. Each is as sure as its best item fits: likeness of texts is not what was said.
+            threads: which conversation each counts in, None for all of them; by default those of ``tastes``.
+        """
+        seen = (
+            self.statement(tastes, at, thread=tastes.thread_of(at) if threads is None else threads[at])
+            for at in range(len(tastes.refs))
+        )
         return [one for one in seen if one is not None]
+
+    def statement(self, tastes: TasteMatches, at: int, *, thread: str | None = None) -> Observation | None:
+        """One of the stated tastes as a pseudo-observation; None where it speaks of no item."""
+        signed = tastes.signed[at, : self.space.n_items]
+        sure = min(1.0, float(np.abs(signed).max(initial=0.0)))
+        return self.space.statement(signed, ref=tastes.refs[at], thread=thread, sure=sure)
+
+    def implied(self, history: History, stated: Sequence[Observation]) -> NDArray[np.float64]:
+        """(len(stated), d): how far each statement moves the taste that the history shows.
+
+        With m and C the mean and covariance after the history, V the statements' vectors, t their targets, R their
+        noise, statement j moves the taste by g_j C v_j, g = (V C V^T + R)^-1 (t - V m). These sum to what the mean of
+        :meth:`state` with the statements has more than the mean without.
+        """
+        if not stated:
+            return np.zeros((0, self.space.d))
+        known = self._known(history)
+        vectors = np.stack([one.vector for one in stated])
+        along = vectors @ known.covariance
+        among = along @ vectors.T
+        among[np.diag_indices(len(stated))] += [1 / one.precision for one in stated]
+        rest = np.array([one.target for one in stated]) - vectors @ known.mean
+        moved: NDArray[np.float64] = along * np.linalg.solve(among, rest)[:, None]
+        return moved
 
     def state(
         self,
@@ -131,7 +195,7 @@ class PosteriorRanker:
 
     def expected(self, state: Posterior) -> NDArray[np.float32]:
         """(n_items,): :meth:`scores` of a state."""
-        return self._along(state.mean)
+        return self.along(state.mean)
 
     def uncertainty(self, state: Posterior) -> NDArray[np.float32]:
         """(n_items,): standard deviation of what is expected; 0 for items beyond the space."""
@@ -141,12 +205,13 @@ class PosteriorRanker:
 
     def explore(self, state: Posterior, rng: np.random.Generator, temperature: float = 1.0) -> NDArray[np.float32]:
         """(n_items,): scores of a taste drawn from what is known; at temperature 0 :meth:`expected`."""
-        return self._along(state.sample(rng, temperature))
+        return self.along(state.sample(rng, temperature))
 
-    def _along(self, taste: NDArray[np.floating]) -> NDArray[np.float32]:
-        scores = np.zeros(self.n_items, dtype=np.float32)
-        scores[: self.space.n_items] = product("nd,d->n", self.space.asked, taste.astype(np.float32))
-        return scores
+    def _known(self, history: History) -> Posterior:
+        """:meth:`state` of the history alone, at once."""
+        rows, signals, ages = history.rows, history.behaviour, history.ages
+        _, said, targets, precisions, times = self._looks(rows, signals, ages)
+        return at_once(self.space.prior, said, targets, precisions, times, now=0.0)
 
     def _mean(
         self, rows: NDArray[np.int64], signals: NDArray[np.float32], ages: NDArray[np.float32]
@@ -159,9 +224,15 @@ class PosteriorRanker:
         self, rows: NDArray[np.int64], signals: NDArray[np.float32], ages: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Which entries count, and the weight of each."""
+        there, said, targets, precisions, times = self._looks(rows, signals, ages)
+        return there, weights_of(self.space.prior, said, targets, precisions, times, now=0.0)
+
+    def _looks(
+        self, rows: NDArray[np.int64], signals: NDArray[np.float32], ages: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Which entries count; what each looked along, saw, how surely, and when: (m, d), then (m,) each. Now is 0."""
         space = self.space
         there = np.flatnonzero((rows < space.n_items) & (signals != 0) & (ages <= space.prior.horizon))
         said, strength = space.said[rows[there]].astype(np.float64), signals[there].astype(np.float64)
         precisions = np.abs(strength) / space.noise[rows[there]].astype(np.float64)
-        times = -ages[there].astype(np.float64)
-        return there, weights_of(space.prior, said, np.sign(strength), precisions, times, now=0.0)
+        return there, said, np.sign(strength), precisions, -ages[there].astype(np.float64)

@@ -207,6 +207,7 @@ def fit_space(
     views: Mapping[str, NDArray[np.float32]] | None = None,
     config: SpaceConfig = SpaceConfig(),
     *,
+    like: SpaceInfo | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> ItemSpace:
@@ -216,12 +217,17 @@ def fit_space(
         log: the interactions.
         catalogue: of its items, for the attributes. views: (n_items, f) by name, unit rows or zero rows.
         config: see :class:`SpaceConfig`.
+        like: a space of an earlier state of the log, whose noise, drift and views are taken over; None: they are
+            learned, which takes most of the time.
         seed: of the validation users and of the hidden items.
         progress: told of the steps.
     """
     features = item_features(log.n_items, catalogue, views or {}, seed=seed)
     window = _window(log, config.window)
-    chosen = _searched(log, features, window, config, seed, progress)
+    if like is None:
+        chosen = _searched(log, features, window, config, seed, progress)
+    else:
+        chosen = Chosen(like.noise, like.keep, like.shrink, like.views, like.learned_on, like.ndcg)
     progress("fitting the item space", 0)
     faces = fit_faces(log, config.d, window, seed=seed)
     content = fit_content(faces, log.counts, features, chosen.views)

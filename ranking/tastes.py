@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -32,12 +32,16 @@ class Taste:
         term: what is liked or not, in the user's words.
         polarity: 1 liked, -1 not.
         ref: evidence id (``event:<id>``).
+        thread: the only conversation it counts in; None: in all of them.
+        sure: in [0, 1], below 1 for what was inferred and not said.
     """
 
     attribute: str | None
     term: str
     polarity: Literal[1, -1]
     ref: str
+    thread: str | None = None
+    sure: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +51,30 @@ class TasteMatches:
     Attributes:
         refs: (t,) evidence ids.
         how: (t,) how each taste found its items.
-        signed: (t, n_items) float32 in [-1, 1], polarity times how well the item fits the term.
+        signed: (t, n_items) float32 in [-1, 1], polarity times how well the item fits the term, times how sure it is.
+        threads: (t,) the only conversation each counts in, None for all of them; empty: all count everywhere.
+        thread: the conversation they were matched for.
     """
 
     refs: tuple[str, ...]
     how: tuple[How, ...]
     signed: NDArray[np.float32]
+    threads: tuple[str | None, ...] = ()
+    thread: str | None = None
+
+    def thread_of(self, at: int) -> str | None:
+        """The only conversation a taste counts in; None: all of them."""
+        return self.threads[at] if self.threads else None
+
+    def only(self, places: Sequence[int]) -> TasteMatches:
+        """Some of them, in this order."""
+        return replace(
+            self,
+            refs=tuple(self.refs[at] for at in places),
+            how=tuple(self.how[at] for at in places),
+            signed=self.signed[list(places)],
+            threads=tuple(self.thread_of(at) for at in places),
+        )
 
     @cached_property
     def _scale(self) -> np.float32:
@@ -77,6 +99,8 @@ def match_tastes(
     tastes: Sequence[Taste],
     text: ContentRanker | None = None,
     encode: Callable[[Sequence[str]], NDArray[np.float32]] | None = None,
+    *,
+    thread: str | None = None,
 ) -> TasteMatches:
     """Match each taste by label where it can be, else by meaning.
 
@@ -91,7 +115,9 @@ def match_tastes(
         tastes: in any order.
         text: the text view of the catalogue; None leaves out meaning.
         encode: the view's encoder, texts to (m, d) unit rows; None leaves out meaning.
+        thread: the conversation asked for: tastes of others are left out.
     """
+    tastes = [taste for taste in tastes if taste.thread in (None, thread)]
     signed = np.zeros((len(tastes), len(catalogue)), dtype=np.float32)
     how: list[How] = []
     for at, taste in enumerate(tastes):
@@ -104,8 +130,14 @@ def match_tastes(
             how.append("meaning" if signed[at].any() else "nothing")
         else:
             how.append("nothing")
-        signed[at] *= taste.polarity
-    return TasteMatches(refs=tuple(taste.ref for taste in tastes), how=tuple(how), signed=signed)
+        signed[at] *= taste.polarity * np.float32(taste.sure)
+    return TasteMatches(
+        refs=tuple(taste.ref for taste in tastes),
+        how=tuple(how),
+        signed=signed,
+        threads=tuple(taste.thread for taste in tastes),
+        thread=thread,
+    )
 
 
 def taste_scores(

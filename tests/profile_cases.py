@@ -10,6 +10,7 @@ from llm4rec.profiles.events import Event, event_id, undo
 
 ITEMS = ("i1", "i2", "i3")
 THREADS = ("t1", "t2")
+OFFERS = (None, "explore-", "explore+ diversity-", "explore- diversity+ debias- recency+", "diversity- mood+")
 NOW = 1_750_000_000.0
 
 _texts = st.text(min_size=1, max_size=20).filter(lambda s: any(c.isprintable() and c != " " for c in s))
@@ -19,7 +20,7 @@ _times = st.floats(min_value=0, max_value=4e9, allow_nan=False)
 @st.composite
 def contents(draw: st.DrawFn, earlier: list[str]) -> dict[str, Any]:
     """Fields of one event; undos refer to one of ``earlier``."""
-    kinds = ["rating", "like", "dislike", "seen", "skip", "taste"] + (["undo"] * 3 if earlier else [])
+    kinds = ["rating", "like", "dislike", "seen", "skip", "taste", "reset_dials"] + (["undo"] * 3 if earlier else [])
     kind = draw(st.sampled_from(kinds))
     fields: dict[str, Any] = {
         "kind": kind,
@@ -37,8 +38,11 @@ def contents(draw: st.DrawFn, earlier: list[str]) -> dict[str, Any]:
             fields["attribute"] = draw(st.sampled_from([None, "genres", "director"]))
             fields["polarity"] = draw(st.sampled_from([1, -1]))
             fields["scope"] = draw(st.sampled_from(["tonight", "always"]))
+        case "reset_dials":
+            pass
         case _:
             fields["item"] = draw(st.sampled_from(ITEMS))
+            fields["offered"] = draw(st.sampled_from(OFFERS))
             if kind == "rating":
                 fields["value"] = draw(st.floats(-1e300, 1e300) | st.integers(1, 5).map(float))
     return fields
@@ -57,7 +61,7 @@ def sequences(draw: st.DrawFn, user: str = "ana", undos: bool = True, most: int 
 def said(n: int, user: str = "ana", **fields: Any) -> Event:
     """The ``n``-th event of a user, a like of item i1 unless told otherwise."""
     fields.setdefault("kind", "like")
-    if fields["kind"] not in ("taste", "undo"):
+    if fields["kind"] not in ("taste", "undo", "reset_dials"):
         fields.setdefault("item", "i1")
     if fields["kind"] == "taste":
         fields = {"polarity": 1, "scope": "always", **fields}

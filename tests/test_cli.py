@@ -41,7 +41,7 @@ def test_recommend(shop_built: Path) -> None:
     cited(found)
     for card in found["cards"]:
         assert card["score"]
-        assert set(card["parts"]) == {"popularity", "transitions", "ease", "graph", "text", "image"}
+        assert set(card["parts"]) == {"popularity", "transitions", "ease", "graph", "text", "image", "posterior"}
     with Recommender.open(shop_built, llm="rules") as recommender:
         knowledge = recommender.knowledge
         seen = {knowledge.catalogue.ids[row] for row in knowledge.interactions.of_user("u1").items}
@@ -119,17 +119,19 @@ def test_profile(shop: Path, tmp_path: Path) -> None:
         recommender.feedback("kim", "dislike", "p4")
     assert "Acme lamp 1" in command("profile", "show", "--user", "kim", "-w", shop).out
     document = command("profile", "show", "--user", "kim", "--json", "-w", shop).document
-    assert document["schema"] == "llm4rec.profile/1"
+    assert document["schema"] == "llm4rec.person/1"
     assert [event["item"] for event in document["events"]] == ["p3", "p4"]
     saved = tmp_path / "kim.json"
     assert command("profile", "export", "--user", "kim", "--out", saved, "-w", shop).code == 0
-    assert json.loads(saved.read_text()) == document
+    exported = json.loads(saved.read_text())
+    assert exported["schema"] == "llm4rec.profile/2"
+    assert exported["events"] == document["events"]
     assert "Acme chair 1" in command("profile", "undo", "--user", "kim", "-w", shop).out
     assert "Acme chair 1" not in command("profile", "show", "--user", "kim", "-w", shop).out
 
     assert "nothing was erased" in command("profile", "forget", "--user", "kim", "-w", shop).complaint
     receipt = command("profile", "forget", "--user", "kim", "--yes", "--json", "-w", shop).document
-    assert receipt["schema"] == "llm4rec.forgotten/1"
+    assert receipt["schema"] == "llm4rec.forgotten/2"
     assert receipt["events"] == 3
     assert "unknown user 'kim'" in command("profile", "show", "--user", "kim", "-w", shop).complaint
 

@@ -21,12 +21,13 @@ from llm4rec.evaluation.ope.placed import PlacementReport
 from llm4rec.evaluation.results import ReplayResult
 from llm4rec.profiles.store import Receipt
 from llm4rec.profiles.transfer import ProfileExport
+from llm4rec.tools.person import Person
 from llm4rec.tools.results import Failure, ItemList, Turn
 from pydantic import BaseModel
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 #: Versions of the forms; 1 where none is named.
-VERSIONS = {"bias": 2}
+VERSIONS = {"bias": 2, "profile": 2, "forgotten": 2}
 MODELS: dict[str, type[BaseModel]] = {
     "build": Manifest,
     "items": ItemList,
@@ -35,6 +36,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "bias": BiasReport,
     "bias-curve": Curve,
     "placement": PlacementReport,
+    "person": Person,
     "profile": ProfileExport,
     "forgotten": Receipt,
     "items-changed": CatalogueChange,

@@ -191,7 +191,38 @@ def test_a_prompt_can_be_read_ahead(tiny_file: Path, cache: Path) -> None:
     model = ChatLlamaCpp(model=str(tiny_file), cache_folder=cache, n_ctx=1024, max_tokens=4)
     system = SystemMessage("the list is long " * 20)
     model.warm([system, HumanMessage("")])
+    model._runner._submit(lambda: None).result()  # until it has been read
     assert model.invoke([system, HumanMessage("find")]).response_metadata["evaluated_tokens"] < 20
+    model.close()
+
+
+def test_reading_ahead_gives_way_and_keeps_what_it_read(tiny_file: Path, cache: Path) -> None:
+    engine = Engine(tiny_file, n_ctx=512, slots=1)
+    prompt = engine.prompt("find a film like the book about history " * 10)
+    looks = iter(range(3))
+
+    def check() -> None:
+        if next(looks) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        list(engine.generate(prompt, max_tokens=0, account=Account(), check=check, chunk=16))
+    account = Account()
+    list(engine.generate(prompt, max_tokens=1, account=account, check=lambda: None))
+    assert account.reused_tokens == 32
+    engine.close()
+
+    model = ChatLlamaCpp(model=str(tiny_file), cache_folder=cache, n_ctx=1024, max_tokens=4)
+    waiting = threading.Event()
+    model._runner._submit(waiting.wait)  # the thread of the model is busy
+    model.warm([SystemMessage("the list is long " * 20), HumanMessage("")])
+    asked = model._runner._ahead
+    assert asked is not None
+    assert asked.ahead
+    assert not asked.abandoned.is_set()
+    waiting.set()
+    assert model.invoke([HumanMessage("find")]).content is not None
+    assert asked.abandoned.is_set()
     model.close()
 
 
@@ -290,7 +321,7 @@ def test_a_deadline_is_kept(tiny: ChatLlamaCpp, monkeypatch: pytest.MonkeyPatch)
         tiny.invoke("hello", timeout=1e-9)
     evaluate = Engine._evaluate
 
-    def slowly(self: Engine, slot: Any, tokens: Any, check: Any) -> None:
+    def slowly(self: Engine, slot: Any, tokens: Any, check: Any, chunk: int | None = None) -> None:
         evaluate(self, slot, tokens, check)
         time.sleep(0.05)
 
@@ -309,7 +340,7 @@ def test_a_model_that_hangs_does_not_hang_its_caller(
     model = ChatLlamaCpp(model=str(tiny_file), cache_folder=cache, n_ctx=256, timeout=0.2)
     model.load()
     free = threading.Event()
-    monkeypatch.setattr(Engine, "_evaluate", lambda self, slot, tokens, check: free.wait(20))
+    monkeypatch.setattr(Engine, "_evaluate", lambda *_: free.wait(20))
     started = time.monotonic()
     with pytest.raises(TurnError, match="said nothing within"):
         model.invoke("hello")
@@ -351,9 +382,12 @@ async def test_asynchronous_callers(tiny: ChatLlamaCpp) -> None:
     assert "".join(str(part.content) for part in streamed) == alone.content
     with pytest.raises(TurnError, match="said nothing within"):
         await tiny.ainvoke("hello", timeout=1e-9)
+    busy = threading.Event()
+    tiny._runner._submit(busy.wait)  # the answer cannot be there before the caller leaves
     task = asyncio.create_task(tiny.ainvoke("hello", max_tokens=900))
     await asyncio.sleep(0.05)
     task.cancel()
+    busy.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await tiny.ainvoke("hello")).content == alone.content
@@ -364,7 +398,7 @@ async def test_asynchronous_callers(tiny: ChatLlamaCpp) -> None:
 
 def test_the_bundled_model_speaks_and_calls(smol: ChatLlamaCpp) -> None:
     said = smol.invoke("Hello, who are you?")
-    assert "help" in str(said.content)
+    assert 5 < len(str(said.content)) < 1000
     called = smol.bind_tools([Search], tool_choice="any", max_calls=1).invoke("Find a film about space.", max_tokens=80)
     assert [call["name"] for call in called.tool_calls] == ["Search"]
     Search.model_validate(called.tool_calls[0]["args"])

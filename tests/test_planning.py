@@ -21,7 +21,7 @@ from llm4rec.tools.facets import choose_facets
 from llm4rec.tools.wording import words_said
 from PIL import Image
 from planning_cases import FACETS, MENTIONS, Case, cases, outcomes, request_of, wilson
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from scripted import ScriptedChatModel, calls
 
 TOOLS = toolbox(FACETS, ordinals=5)
@@ -178,6 +178,35 @@ def test_a_model_that_answers_with_something_else_ends_the_turn(index: Demonstra
     odd = LlmPlanner(Odd(), name="odd", tools=TOOLS, demonstrations=index, mentions=MENTIONS.read)
     with pytest.raises(TurnError, match="HumanMessage"):
         odd.plan(request_of(case("I hate sad endings")))
+
+
+def test_a_taught_model_reads_ahead_while_a_person_reads(index: DemonstrationIndex) -> None:
+    class Reading(ScriptedChatModel):
+        read: list[Any] = Field(default_factory=list)
+
+        def warm(self, messages: Any) -> None:
+            self.read.append(list(messages))
+
+    model = Reading()
+    past = [HumanMessage("a heist"), calls(("search_items", {"query": "heist"})), AIMessage("These 2 are for “heist”.")]
+    LlmPlanner(model, name="taught", tools=TOOLS, demonstrations=None).read_ahead(past, ["Heat", "Ronin"])
+    ((system, said, plan, new),) = model.read
+    assert str(system.content).startswith("You plan for a recommender.")
+    assert (said.content, plan.content) == ("a heist", '[search_items{"query":"heist"}]')
+    assert new.content.startswith('List: 1 "Heat"; 2 "Ronin"\n')
+    # the prompt behind demonstrations depends on the message: nothing of it is known ahead
+    LlmPlanner(model, name="shown", tools=TOOLS, demonstrations=index).read_ahead(past, ["Heat"])
+    assert len(model.read) == 1
+
+
+def test_a_taught_model_is_kept_to_the_words_of_the_conversation() -> None:
+    model = ScriptedChatModel()
+    model.enqueue(calls(("recommend", {})))
+    taught = LlmPlanner(model, name="taught", tools=TOOLS, demonstrations=None, own_words=True)
+    taught.plan(request_of(case("a slow western", LIST)))
+    (search,) = [tool for tool in model.bound[0] if tool["function"]["name"] == "search_items"]
+    words = search["function"]["parameters"]["properties"]["query"]["x-vocabulary"]
+    assert {"slow", "western", "Das", "Boot", "heat"} <= set(words)
 
 
 # -- how often it is right ------------------------------------------------------------------------------------

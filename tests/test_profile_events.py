@@ -25,6 +25,8 @@ def test_constructors_set_the_kind_and_its_fields() -> None:
     taste = events.taste(term="crime", polarity=-1, attribute="genres", scope="tonight", thread="t", **COMMON)
     assert (taste.term, taste.polarity, taste.attribute, taste.scope) == ("crime", -1, "genres", "tonight")
     assert events.undo(target="other", **COMMON).target == "other"
+    assert events.reset_dials(**COMMON) == Event(kind="reset_dials", **COMMON)
+    assert events.like(item="x", offered="explore- diversity+", **COMMON).offered == "explore- diversity+"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,14 @@ def test_constructors_set_the_kind_and_its_fields() -> None:
         {"kind": "undo", "target": "e"},
         {"kind": "undo", "target": "f", "item": "x"},
         {"kind": "adore", "item": "x"},
+        {"kind": "reset_dials", "item": "x"},
+        {"kind": "reset_dials", "offered": "explore-"},
+        {"kind": "taste", "term": "crime", "polarity": 1, "scope": "always", "offered": "explore-"},
+        {"kind": "like", "item": "x", "offered": ""},
+        {"kind": "like", "item": "x", "offered": "explore"},
+        {"kind": "like", "item": "x", "offered": "explore- "},
+        {"kind": "like", "item": "x", "offered": "explore-\n"},
+        {"kind": "like", "item": "x", "offered": "x\x1b[2J+"},
         {"kind": "like", "item": ""},
         {"kind": "like", "item": "x" * 501},
         {"kind": "like", "item": "a\x1b[2Jb"},
@@ -96,9 +106,10 @@ def test_no_text_field_holds_control_characters(text: str) -> None:
     assert message is None or message.isprintable()
 
 
-def test_same_as_leaves_out_the_time_alone() -> None:
-    event = said(0, message="m")
+def test_same_as_leaves_out_the_time_and_the_place_in_the_list() -> None:
+    event = said(0, message="m", offered="explore-")
     assert event.same_as(event.model_copy(update={"time": 9.0}))
+    assert event.same_as(event.model_copy(update={"offered": "explore- recency+"}))
     for change in ({"item": "i2"}, {"kind": "dislike"}, {"message": None}, {"confidence": 0.5}, {"thread": "t2"}):
         assert not event.same_as(event.model_copy(update=change))
 

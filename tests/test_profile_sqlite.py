@@ -231,11 +231,12 @@ def test_on_request_a_damaged_file_is_set_aside(path: Path, damage: object) -> N
     (backup,) = path.parent.glob("profiles.sqlite.damaged-*")
     assert backup.read_bytes() == before
     assert backup.name in notice
-    assert store.users() == ()
-    assert store.append(said(0))
+    kept = store.events("ana")
+    assert {event.id for event in kept} < {said(n).id for n in range(200)}
+    assert store.append(said(5_000))
     store.close()
     sound = SqliteProfileStore(path, recover=True)
-    assert (sound.notices, sound.events("ana")) == ((), (said(0),))
+    assert (sound.notices, sound.events("ana")) == ((), (*kept, said(5_000)))
     sound.close()
 
 

@@ -150,6 +150,26 @@ def test_forgetting_an_item_takes_its_undos_and_the_message_it_was_said_in(store
     assert store.events("bob") == (theirs,)
 
 
+def test_messages_of_other_events_that_speak_of_what_goes_are_erased(store: ProfileStore) -> None:
+    like = said(0, item="heat", message="loved it")
+    later = said(1, item="ronin", message="as good as Heat")
+    last = said(2, item="alien", message="no HEAT at all")
+    other, silent = said(3, item="ran", message="Alien too"), said(4, item="up")
+    theirs = said(0, user="bob", item="ronin", message="as good as Heat")
+    events = [like, later, last, other, silent]
+    store.append_many([*events, theirs])
+    receipt = store.forget_item("ana", "heat", speaks=lambda message: "heat" in message.lower())
+    assert (receipt.events, receipt.messages) == (1, 2)
+    blank = [event.model_copy(update={"message": None}) for event in (later, last)]
+    assert store.events("ana") == (*blank, other, silent)
+    assert store.events("bob") == (theirs,)
+    assert store.append_many(events[1:]) == 0
+    receipt = store.forget_event("ana", last.id, speaks=lambda message: "Alien" in message)
+    assert (receipt.events, receipt.messages) == (1, 1)
+    assert store.events("ana")[1].message is None
+    assert store.events("bob") == (theirs,)
+
+
 def test_an_erased_message_does_not_come_back_with_a_repeated_event(store: ProfileStore) -> None:
     taste = said(1, kind="taste", term="crime", message="Heat!")
     store.append_many([said(0, item="heat", message="Heat!"), taste])

@@ -51,7 +51,7 @@ def test_an_export_reads_back_bit_for_bit(
 def test_the_document_says_what_it_is(store: SqliteProfileStore) -> None:
     store.append(said(0, item="heat"))
     assert json.loads(export_user(store, "ana")) == {
-        "schema": "llm4rec.profile/1",
+        "schema": "llm4rec.profile/2",
         "user": "ana",
         "events": [
             {
@@ -69,6 +69,13 @@ def test_the_document_says_what_it_is(store: SqliteProfileStore) -> None:
     assert json.loads(export_user(store, "nobody"))["events"] == []
     with pytest.raises(UserError, match="cannot be exported"):
         export_user(store, "")
+
+
+def test_a_document_of_the_first_version_is_read_too(store: SqliteProfileStore, tmp_path: Path) -> None:
+    path = tmp_path / "ana.json"
+    path.write_text(json.dumps({"schema": "llm4rec.profile/1", "user": "ana", "events": [EVENT]}))
+    assert import_user(store, path) == Imported("ana", 1, 0)
+    assert store.events("ana") == (said(0),)
 
 
 def test_an_export_is_private_and_whole(store: SqliteProfileStore, tmp_path: Path) -> None:
@@ -101,7 +108,7 @@ EVENT = json.loads(said(0).model_dump_json())
         ("{", "Invalid JSON.*line 1"),
         ("[" * 100_000, "Invalid JSON"),
         ("[]", "object|dictionary"),
-        ({"user": "ana", "events": []}, "schema is unknown.*reads 'llm4rec.profile/1'"),
+        ({"user": "ana", "events": []}, "schema is unknown.*reads 'llm4rec.profile/2'"),
         ({"schema": "llm4rec.profiles/9", "user": "ana", "events": [], "more": 1}, "'llm4rec.profiles/9'.*upgrade"),
         ({"schema": "llm4rec.profile/1", "user": "ana"}, "events: Field required"),
         ({"schema": "llm4rec.profile/1", "user": "ana", "events": [], "x": 1}, "x: Extra"),

@@ -32,7 +32,7 @@ CATALOGUE = Catalogue.of(
 VIEWS = {"text": np.eye(ITEMS, dtype=np.float32)}
 LIVE = {"text": ItemView(VIEWS["text"])}
 CONFIG = FusedConfig(limits=Limits(least=10))
-FILES = [f"{name}.safetensors" for name in ("popularity", "ease", "transitions", "graph", "sequence")]
+FILES = [f"{name}.safetensors" for name in ("popularity", "ease", "transitions", "graph", "sequence", "posterior")]
 
 
 def small(patch: pytest.MonkeyPatch, most: int) -> None:
@@ -66,7 +66,7 @@ def test_what_is_loaded_ranks_as_what_was_fitted(fitted: tuple[Path, int], monke
     small(monkeypatch, fitted[1])
     model = fit_fused(LOG, CATALOGUE, VIEWS, CONFIG, seed=3)
     ranker = load(fitted[0], views=LIVE, ids=CATALOGUE.ids)
-    assert tuple(ranker.rankers) == ("popularity", "transitions", "ease", "graph", "sequence", "text")
+    assert tuple(ranker.rankers) == ("popularity", "transitions", "ease", "graph", "sequence", "text", "posterior")
     for rows in ([], [0], [0, 4, 2, 9]):
         history = from_log(rows, [1] * len(rows), None)
         expected = model.score_many(Pasts.of([history], ITEMS))[0]
@@ -78,7 +78,7 @@ def test_what_is_loaded_ranks_as_what_was_fitted(fitted: tuple[Path, int], monke
 def test_metadata_says_how_it_was_made(fitted: tuple[Path, int]) -> None:
     metadata = read_metadata(fitted[0])
     assert (metadata.n_users, metadata.n_items, metadata.interactions) == (30, ITEMS, 210)
-    assert metadata.parts == ("popularity", "transitions", "ease", "graph", "sequence", "text")
+    assert metadata.parts == ("popularity", "transitions", "ease", "graph", "sequence", "text", "posterior")
     assert metadata.left_out == {"image": "the items have no image view"}
     assert metadata.notes() == ("the ranker has no image part: the items have no image view",)
     assert (metadata.learned_on, metadata.epochs, metadata.seed) == (30, 2, 3)
@@ -113,7 +113,7 @@ def test_no_file_is_a_pickle(fitted: tuple[Path, int]) -> None:
 
 def test_parts_may_be_left_out_and_a_tiny_log_has_fixed_weights(tmp_path: Path) -> None:
     found = fit(LOG, tmp_path, catalogue=CATALOGUE, views=VIEWS, without=("graph", "popularity"))
-    assert found["parts"] == ("transitions", "ease", "text")
+    assert found["parts"] == ("transitions", "ease", "text", "posterior")
     metadata = read_metadata(tmp_path)
     assert metadata.left_out["graph"] == "it was left out of this build"
     assert metadata.left_out["sequence"] == "30 events to learn from, the least is 500"
@@ -147,7 +147,7 @@ def test_a_damaged_model_is_named(folder: Path, name: str, damage: str) -> None:
     assert "build" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 2}', None])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 3}', None])
 def test_damaged_metadata_is_named(folder: Path, content: str | None) -> None:
     path = folder / "ranking.json"
     if content is None:
@@ -173,9 +173,10 @@ def test_metadata_of_another_build_or_version_is_refused(folder: Path) -> None:
     path.write_text(json.dumps(metadata | {"version": 99}))
     with pytest.raises(UserError, match="version 99"):
         load(folder, views=LIVE)
-    path.write_text(json.dumps({"version": 1, "blend": {}}))
-    with pytest.raises(UserError, match="of an older llm4rec: build the workspace again"):
-        load(folder, views=LIVE)
+    for old in ({"version": 1, "blend": {}}, metadata | {"version": 2}):
+        path.write_text(json.dumps(old))
+        with pytest.raises(UserError, match="of an older llm4rec: build the workspace again"):
+            load(folder, views=LIVE)
     path.write_text(json.dumps(metadata))
     with pytest.raises(UserError, match="the catalogue has 5"):
         load(folder, n_items=5, views=LIVE)

@@ -173,7 +173,7 @@ def test_forgetting_a_user(recommender: Recommender, shop: Path) -> None:
     recommender.chat("other", "I want a KEPTSTRING lamp")
     receipt = recommender.forget("forgetful")
     assert receipt.events >= 1
-    assert any("1 threads erased" in note for note in receipt.notes)
+    assert ("thread", 1) in {(one.unit, one.count) for one in receipt.removed}
     assert not recommender.known_user("forgetful")
     content = b"".join(path.read_bytes() for path in (shop / "state").iterdir() if path.is_file())
     assert b"PLANTEDSTRING" not in content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..catalog.items import Catalogue
 from ..errors import ToolError
+from ..profiles.dials import Dials, dials_for
+from ..profiles.events import Event
 from ..profiles.fold import Profile, fold
 from ..profiles.store import ProfileStore
-from .results import Card, Claim, Evidence, PopularityCheck, Writing
+from .results import Card, Claim, Evidence, PopularityCheck, Question, Writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,11 +74,17 @@ class ListSource:
         filters: arguments of its filters, by name.
         pool: ids of the items that a search found, best match first; empty where the whole catalogue was ranked.
         debias: where the dial stood that it was made with; None: nowhere, and what the build derives was taken off.
+        explored: ids of the items that came into it by exploring, and would not have been among the best without.
+        explore: where the exploration dial stood that it was made with, in [0, 1].
+        turn: number of the turn it was made in, which decides what was drawn.
     """
 
     filters: Mapping[str, Any]
     pool: tuple[str, ...] = ()
     debias: float | None = None
+    explored: tuple[str, ...] = ()
+    explore: float = 0.0
+    turn: int = 0
 
 
 class Bus:
@@ -133,6 +141,7 @@ class TurnContext:
     Attributes:
         k: how many items a list shows.
         debias: dial of the correction for popularity, in [0, 1]; None: what the build's causal report derives.
+        explore: exploration dial, in [0, 1]; None: the user's own.
         image: a picture the user gave with the message, already opened within bounds.
         call: which call is running (``<round>.<position>``); with the thread, the turn and its start it makes
             an event's id, so that a repeated node never writes twice.
@@ -141,9 +150,11 @@ class TurnContext:
         noted: what was recorded in this turn. findings: claims about the user, the list or the log.
         popularity: how far popularity is behind the list, where that was asked.
         pool: ids of what the last search found, best match first.
+        explored: ids of what is in the last list by exploring alone.
         seconds: time spent, by node.
         model_calls: how often the language model was asked.
         writing: what became of the sentences it wrote, where it wrote any.
+        question: what the reply asks back, where it does.
     """
 
     user: str
@@ -153,6 +164,7 @@ class TurnContext:
     image: Image | None = None
     k: int = 5
     debias: float | None = None
+    explore: float | None = None
     number: int = 0
     started: float = 0.0
     opened: float = field(default_factory=time.perf_counter)
@@ -168,17 +180,35 @@ class TurnContext:
     findings: list[Claim] = field(default_factory=list)
     popularity: PopularityCheck | None = None
     pool: tuple[str, ...] = ()
+    explored: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     model_calls: int = 0
     writing: Writing | None = None
+    question: Question | None = None
+    _known: list[Event] | None = None
     _profile: Profile | None = None
+    _dials: Dials | None = None
+
+    @property
+    def known(self) -> Sequence[Event]:
+        """The user's events: read from the store once in a turn, to which the turn adds its own."""
+        if self._known is None:
+            self._known = list(self.knowledge.store.events(self.user))
+        return self._known
+
+    @property
+    def dials(self) -> Dials:
+        """Where the user's dials stand, steered by verdicts on earlier lists; what a request gives wins over it."""
+        if self._dials is None:
+            self._dials = dials_for(self.known, scale=self.knowledge.scale)
+        return self._dials
 
     @property
     def profile(self) -> Profile:
         """The user's profile, folded when first asked for and again after every event."""
         if self._profile is None:
             self._profile = fold(
-                self.knowledge.store.events(self.user),
+                self.known,
                 thread=self.thread,
                 now=self.started or None,
                 scale=self.knowledge.scale,
@@ -186,14 +216,20 @@ class TurnContext:
             )
         return self._profile
 
+    def learned(self, event: Event) -> None:
+        """An event was committed: what is known is folded anew at the next look."""
+        if self._known is not None:
+            self._known.append(event)
+        self._profile = self._dials = None
+
     def forget_profile(self) -> None:
-        """Fold anew at the next look: an event was committed."""
-        self._profile = None
+        """Read what is known anew at the next look: it was changed by somebody else."""
+        self._known = self._profile = self._dials = None
 
     def open(self, *, number: int, started: float) -> None:
         self.number = number
         self.started = started
-        self._profile = None
+        self.forget_profile()
 
     def clock(self, what: str, since: float) -> None:
         """Add the time since ``since`` (``perf_counter`` seconds) to a node's account."""

@@ -89,7 +89,11 @@ def _corrected(context: TurnContext, report: BiasReport) -> str:
         if used.dial == 0:
             return "Nothing is corrected: the dial is at 0."
         return f"The dial is at {used.dial:g}: so much of what makes an item likely for everybody is taken off."
-    return wording.corrected(report)
+    told = wording.corrected(report)
+    if not used.besides:
+        return told
+    own = f"{used.besides:.0%} of what makes an item likely for everybody is taken off: your own dial, steered by your "
+    return f"{told} Besides, {own}verdicts." if used.per_doubling else f"{own}verdicts."
 
 
 def _tell(context: TurnContext, source: str, text: str) -> str:

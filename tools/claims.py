@@ -18,7 +18,7 @@ from ..ranking.history import from_events
 from .base import TurnContext
 from .nouns import named, people, singular
 from .results import Claim, Evidence
-from .seldom import SELDOM, seldom_record
+from .seldom import SELDOM, counts_people, people_in_common, seldom_record
 from .taste import history_of
 
 #: Contributions below this share of the largest are not worth a sentence.
@@ -27,25 +27,37 @@ MOST_CLAIMS = 3
 #: Values of one attribute that are told.
 MOST_VALUES = 4
 #: Parts that go by what was chosen, whatever was thought of it.
-BEHAVIOUR = ("transitions", "ease", "graph")
+BEHAVIOUR = ("transitions", "ease", "graph", "posterior")
 #: What a part says of records that were liked or chosen, and of such as were not liked.
 LIKED = {
     "transitions": "people who chose {names} chose this soon after",
     "ease": "people who chose {names} also chose this",
+    "posterior": "people who chose {names} chose this later",
     "text": "close in content to {names}, on your record",
     "image": "its picture is close to that of {names}, on your record",
 }
 DISLIKED = {
     "transitions": f"people who chose {{names}}, which you did not like{SELDOM} soon after",
     "ease": f"people who chose {{names}}, which you did not like{SELDOM}",
+    "posterior": f"people who chose {{names}}, which you did not like{SELDOM} later",
     "text": "far in content from {names}, which you did not like",
     "image": "its picture is far from that of {names}, which you did not like",
 }
+#: Parts of the score that nothing known of the user speaks through.
+IMPERSONAL = ("popularity", "debias", "explore")
 _ELSE = "goes with {names}, on your record"
 
 
-def part_words(part: str, names: str, *, liked: bool) -> str:
-    """What a part of the ranker says of some records, in words."""
+def part_words(part: str, names: str, *, liked: bool, counted: bool = True) -> str:
+    """What a part of the ranker says of some records, in words.
+
+    Args:
+        counted: whether people who chose both can be counted. The posterior expects an item of people who chose
+            another even where nobody did so, for the taste that both show: where that cannot be told, no people are
+            spoken of.
+    """
+    if part == "posterior" and liked and not counted:
+        return _ELSE.format(names=names)
     return (LIKED if liked else DISLIKED).get(part, _ELSE).format(names=names)
 
 
@@ -67,7 +79,8 @@ def item_claims(
     cited: Sequence[str] = (),
     labels: Collection[str] = (),
 ) -> tuple[Claim, ...]:
-    """Up to three claims for one item: what it answers, whom it is like, what was said, how popular it is.
+    """Up to three claims for one item: what it answers, that it is there by exploring, whom it is like, what was said,
+    how popular it is.
 
     Always at least one: where nothing personal moved it, the claim says so.
 
@@ -78,6 +91,8 @@ def item_claims(
     if ranks:
         claims.extend(search_claim(context, item, ranks, query))
     claims.extend(asked_claim(context, item, cited, labels))
+    if ranked is not None and item.id in context.explored:
+        claims.append(explored_claim(context, item, ranked))
     if ranked is not None:
         claims.extend(_personal_claims(context, item, ranked))
         if not claims and ranked.parts.get("popularity", 0.0) + ranked.parts.get("debias", 0.0) > 0:
@@ -187,7 +202,7 @@ def _personal_claims(context: TurnContext, item: Item, ranked: Ranked) -> list[C
         if path is not None:
             claims.append(Claim(text=path[0], evidence=(past_ids[0], *path[1], model)))
         else:
-            words = part_words(first.part, names, liked=wanted)
+            words = part_words(first.part, names, liked=wanted, counted=counts_people(context))
             claims.append(Claim(text=words, evidence=(*past_ids, *counted, model)))
     elif ranked.parts.get("sequence", 0.0) > 0 and len(history_of(context).chosen()):
         # The transformer reads the history as a whole: nothing of it is answerable by itself.
@@ -217,8 +232,11 @@ def _path(context: TurnContext, item: Item, contribution: Contribution) -> tuple
 
 
 def is_borne_out(context: TurnContext, contribution: Contribution, row: int) -> bool:
-    """Whether what its part says of a record is so: that people seldom choose something is counted."""
-    return not _says_seldom(context, contribution) or bool(seldom_records(context, contribution, row))
+    """Whether what its part says of a record is so: that people seldom choose something is counted, and that they
+    choose it where the part would expect it of people of whom there are none."""
+    if _says_seldom(context, contribution):
+        return bool(seldom_records(context, contribution, row))
+    return contribution.part != "posterior" or people_in_common(context, contribution.row, row) != 0
 
 
 def seldom_records(context: TurnContext, contribution: Contribution, row: int) -> tuple[Evidence, ...]:
@@ -261,13 +279,25 @@ def history_record(context: TurnContext, ref: str, row: int) -> tuple[str, Evide
     return title, Evidence(id=ref, text=f"in your log: {title}{graded}")
 
 
+def explored_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim:
+    """Of what a list that does not explore would not have."""
+    told = exploring_words(ranked)
+    source = context.cite(f"model:explore:{item.id}", f"{told}; a list as long that does not explore is without it")
+    return Claim(text="shown to learn more of your taste: without exploring it would not be here", evidence=(source,))
+
+
+def exploring_words(ranked: Ranked) -> str:
+    """What was drawn gives an item, in words for a record."""
+    return f"a taste drawn from what is known of yours: {ranked.parts['explore']:+.3f} of the score {ranked.score:+.3f}"
+
+
 def popularity_claim(context: TurnContext, item: Item, ranked: Ranked) -> Claim:
     count = int(context.knowledge.counts[context.knowledge.catalogue.row_of[item.id]])
     told = f"{people(count)} chose it in the log"
     if corrected := ranked.parts.get("debias", 0.0):
         told += f"; the correction for popularity changes its score by {corrected:+.3f}"
     source = context.cite(f"model:popularity:{item.id}", told)
-    personal = any(amount > 0 for name, amount in ranked.parts.items() if name not in ("popularity", "debias"))
+    personal = any(amount > 0 for name, amount in ranked.parts.items() if name not in IMPERSONAL)
     alone = "" if personal and len(history_of(context)) else "; nothing personal put it here"
     return Claim(text=f"widely chosen ({people(count)}){alone}", evidence=(source,))
 

@@ -10,7 +10,7 @@ of the past: an item whose record is set aside does not become a candidate.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from ..errors import ToolError
 from ..ranking.alternatives import Alternative, alternative_scores
 from ..ranking.history import History
+from ..ranking.posterior_part import EXPLORE
 from ..ranking.tastes import TasteMatches
 from .base import TurnContext
+from .exploring import explore_of, explore_of_list
 from .facets import Facets, choose_facets, resolve_filters
 from .search import KNOWN_AT, REQUEST_WEIGHT, RRF_K, refused_of
 from .taste import UNWANTED, debias_of, debias_of_list, hidden_rows, history_of, tastes_of
@@ -108,6 +110,10 @@ class Standings:
         self.history: History = known.without(own) if own else known
         self.tastes: TasteMatches | None = tastes_of(context, (str(unwanted),) if unwanted else ())
         self.debias = debias_of_list(context) if shown else debias_of(context)
+        self.explore = explore_of_list(context) if shown else explore_of(context)
+        ranker = context.knowledge.ranker
+        # Drawn once: what is drawn is no evidence, and stays when evidence is left out.
+        self._further = {} if self.explore.off else {EXPLORE: ranker.explored(self.history, self.tastes, self.explore)}
         self._open = context.knowledge.catalogue.available & ~hidden_rows(context, self.tastes)
         self._fields: dict[frozenset[str], NDArray[np.bool_]] = {}
         self._known: dict[Left, Standing] = {}
@@ -141,12 +147,14 @@ class Standings:
         """Where the item stands without each of these."""
         new = [left for left in dict.fromkeys(asked) if left not in self._known]
         if new:
-            scores = alternative_scores(
-                self._context.knowledge.ranker, [self._alternative(left) for left in new], self.debias
-            )
+            scores = self._scores([self._alternative(left) for left in new])
             for left, line in zip(new, scores, strict=True):
                 self._known[left] = Standing(self._rank(left, line), float(line[self._row]))
         return [self._known[left] for left in asked]
+
+    def _scores(self, asked: Sequence[Alternative]) -> NDArray[np.float32]:
+        """(len(asked), n_items): with the corrections and the draw of the list."""
+        return alternative_scores(self._context.knowledge.ranker, asked, self.debias, self._further)
 
     def _alternative(self, left: Left) -> Alternative:
         return Alternative(self.history.without(left.refs), without_tastes(self.tastes, left.refs), left.parts)
@@ -196,7 +204,7 @@ class Standings:
         if self.searched:
             return len(rows)
         fit = [row for row in rows if self.field[row]]  # what was judged since has no place among the candidates
-        (scores,) = alternative_scores(self._context.knowledge.ranker, [self._alternative(Left())], self.debias)
+        (scores,) = self._scores([self._alternative(Left())])
         ranks = [1 + int(np.count_nonzero(self.field & (scores > scores[row]))) for row in fit]
         return max(len(rows), *(rank for rank in ranks if rank <= REACH), 1)
 
@@ -212,14 +220,7 @@ def without_tastes(tastes: TasteMatches | None, refs: Collection[str]) -> TasteM
     if tastes is None:
         return None
     keep = [at for at, ref in enumerate(tastes.refs) if ref not in refs]
-    if not keep:
-        return None
-    return replace(
-        tastes,
-        refs=tuple(tastes.refs[at] for at in keep),
-        how=tuple(tastes.how[at] for at in keep),
-        signed=tastes.signed[keep],
-    )
+    return tastes.only(keep) if keep else None
 
 
 def least_set(standings: Standings, refs: Sequence[str], *, most: int = MOST_EVENTS, width: int = WIDTH) -> LeastSet:

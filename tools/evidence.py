@@ -1,9 +1,9 @@
 """Everything true that speaks for an item, gathered before anything is said of it.
 
 From the past (by content, by pictures, by what other people chose), from shared names, from paths in the graph, from
-stated tastes, from the request, from the transformer, and from how popular it is. Each is a *reason*: a sentence, the
-records it rests on, and what has to be left out of a ranking to see what it does. Which of them are told is decided by
-:mod:`.verify`, by measuring.
+stated tastes, from the request, from the transformer, from exploring, and from how popular it is. Each is a *reason*: a
+sentence, the records it rests on, and what has to be left out of a ranking to see what it does. Which of them are told
+is decided by :mod:`.verify`, by measuring.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .claims import (
     BEHAVIOUR,
     WORTH_TELLING,
     asked_claim,
+    exploring_words,
     history_record,
     is_borne_out,
     is_liked,
@@ -41,9 +42,11 @@ from .counterfactual import QUERY, Left, Standing, Standings
 from .facets import Facets, resolve_filters
 from .nouns import people, singular
 from .results import Card, Claim, Evidence
-from .seldom import SELDOM, bears_out, people_in_common
+from .seldom import SELDOM, bears_out, counts_people, people_in_common
 
-Kind = Literal["behaviour", "content", "graph", "shared", "taste", "asked", "found", "popularity", "lately", "plain"]
+Kind = Literal[
+    "behaviour", "content", "graph", "shared", "taste", "asked", "found", "popularity", "lately", "explored", "plain"
+]
 
 #: Records of the past that a claim names at most.
 NAMED = 2
@@ -135,6 +138,7 @@ def gather(
     reasons += _of_past(table, item, ranked, alone)
     reasons += _of_names(table, item, standings, alone)
     reasons += _of_sequence(table, item, ranked, standings)
+    reasons += _of_exploring(item, ranked)
     reasons += _of_popularity(table, item, ranked, standings)
     return reasons or [_reason(table, "plain", plain_claim(table, item), Left())]
 
@@ -205,7 +209,8 @@ def past_reason(table: TurnContext, item: Item, ranked: Ranked, part: str, told:
     liked = is_liked(table, told[0])
     # The graph goes by people and by names; of several records together only the people can be told.
     words = "ease" if part == "graph" else part
-    text = part_words(words, " and ".join(label for label, _ in named), liked=liked)
+    names = " and ".join(label for label, _ in named)
+    text = part_words(words, names, liked=liked, counted=counts_people(table))
     model = Evidence(
         id=f"model:{part}:{item.id}",
         text=f"{part} model: {ranked.parts[part]:+.3f} of the score {ranked.score:+.3f}",
@@ -315,6 +320,12 @@ def _of_sequence(table: TurnContext, item: Item, ranked: Ranked, standings: Stan
     )
     text = "follows from what you chose lately, taken together"
     yield Reason("lately", text, (model, *records), Left(frozenset(latest.refs)), part="sequence")
+
+
+def _of_exploring(item: Item, ranked: Ranked) -> Iterator[Reason]:
+    if ranked.parts.get("explore", 0.0) > 0:
+        record = Evidence(id=f"model:explore:{item.id}", text=exploring_words(ranked))
+        yield Reason("explored", "lifted to learn more of your taste", (record,), Left(parts=frozenset({"explore"})))
 
 
 def _of_popularity(table: TurnContext, item: Item, ranked: Ranked, standings: Standings) -> Iterator[Reason]:

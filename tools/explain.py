@@ -80,6 +80,13 @@ def rank_one(context: TurnContext, standings: Standings, row: int) -> Ranked:
     only[row] = True
     tastes = standings.tastes
     (ranked,) = ranker.recommend(
-        standings.history, k=1, mask=only, tastes=tastes, repeats=True, debias=standings.debias, reasons=False
+        standings.history,
+        k=1,
+        mask=only,
+        tastes=tastes,
+        repeats=True,
+        debias=standings.debias,
+        explore=standings.explore,
+        reasons=False,
     )
     return replace(ranked, contributions=tuple(ranker.contributions(standings.history, row, tastes)))

@@ -11,6 +11,7 @@ from ..catalog.text import one_line
 from ..errors import ToolError
 from ..profiles.events import Event, Source, event_id
 from .base import Arguments, Tool, TurnContext
+from .offers import offered
 from .own_words import is_own_opinion
 from .results import Claim
 from .target import target_row
@@ -101,11 +102,15 @@ def thread_id(user: str, thread: str) -> str:
 def commit(context: TurnContext, *, source: Source = "said", **content: Any) -> Event:
     """Append the event; the profile is folded anew, so that what follows in the turn ranks with it.
 
+    Of an item in the list on the table it is noted where it lay there (see :mod:`.offers`), unless ``content`` says so.
+
     Raises:
         ToolError: the content does not fit an event.
     """
     # In microseconds: two clicks can fall into one millisecond, and each is an event of its own.
     place = f"{thread_id(context.user, context.thread)}@{int(context.started * 1_000_000):x}"
+    if content.get("item") is not None:
+        content = {"offered": offered(context, content["item"]), **content}
     try:
         event = Event(
             id=event_id(place, context.number, context.call),
@@ -118,7 +123,7 @@ def commit(context: TurnContext, *, source: Source = "said", **content: Any) -> 
         )
     except ValidationError as error:
         raise ToolError(f"this cannot be recorded: {error.errors()[0]['msg']}") from None
-    context.knowledge.store.append(event)
+    if context.knowledge.store.append(event):
+        context.learned(event)
     context.events.append(event.id)
-    context.forget_profile()
     return event

@@ -131,6 +131,7 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "near",
         ),
         (r"people who chose (?P<names>.+) chose this soon after$", "after"),
+        (r"people who chose (?P<names>.+) chose this later$", "later"),
         (r"people who chose (?P<names>.+) also chose this$", "also"),
         (r"(?P<count>\d+) (?:people|person) chose both (?P<names>.+) and this$", "both"),
         (r"close in content to (?P<names>.+), on your record$", "content"),
@@ -155,6 +156,9 @@ _ALLOWED: Mapping[str, Frame] = {
         keys=_set(_CHOSE),
         loose=_HISTORY,
         first=_set("soon next after went"),
+    ),
+    "later": Frame(
+        words=_set("who chosen many later on your"), keys=_set(_CHOSE), loose=_HISTORY, first=_set("later went")
     ),
     "also": Frame(words=_set("who chosen many"), keys=_set(_CHOSE), loose=_HISTORY),
     "both": Frame(words=_set("who chosen many"), keys=_set(_CHOSE), loose=_HISTORY),

@@ -30,7 +30,8 @@ def history(context: TurnContext, call: GetHistory) -> str:
     """The newest records, each cited."""
     knowledge = context.knowledge
     claims: list[Claim] = []
-    for item_id, opinion in sorted(context.profile.items.items(), key=lambda pair: -pair[1].time)[: call.limit]:
+    # By the order in which they were said, as everywhere: a clock that was set back changes nothing.
+    for item_id, opinion in tuple(context.profile.items.items())[::-1][: call.limit]:
         title = one_line(knowledge.title(item_id), 80)
         words = {"like": "liked", "dislike": "disliked", "rating": "rated", "seen": "have seen", "skip": "passed over"}
         value = f" {opinion.value:g}" if opinion.kind == "rating" and opinion.value is not None else ""
@@ -48,7 +49,7 @@ def history(context: TurnContext, call: GetHistory) -> str:
         graded = f", rated {value:g}" if value == value else ""
         source = context.cite(f"log:{context.user}:{item_id}", f"in your log: {title}{graded}")
         claims.append(Claim(text=f"{title}{graded}", evidence=(source,)))
-    for taste in context.profile.tastes:
+    for taste in context.profile.tastes[-MOST:]:
         verb = "like" if taste.polarity > 0 else "do not want"
         when = " tonight" if taste.scope == "tonight" else ""
         source = context.cite(f"event:{taste.event_id}", f"you said: {verb} {taste.term}{when}")

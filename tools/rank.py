@@ -12,11 +12,13 @@ from ..catalog.text import one_line
 from ..ranking.base import Ranked
 from ..ranking.debias import Debias
 from ..ranking.diversity import DiversityConfig
-from .base import Arguments, ListSource, Tool, TurnContext
+from ..ranking.posterior_part import Explore
+from .base import Arguments, Tool, TurnContext
 from .claims import item_claims
+from .exploring import source_of
 from .facets import Facets, arguments_with_facets, filters_of, resolve, settled
 from .results import Card, numbers_shown
-from .taste import hidden_rows, ranked_for, tastes_of
+from .taste import explored_among, hidden_rows, ranked_for, tastes_of
 
 
 def make(facets: Facets) -> Tool:
@@ -41,7 +43,7 @@ def recommend(context: TurnContext, facets: Facets, call: Arguments) -> str:
     for reading in asked.readings:
         context.notice(reading)
     cards = rank_cards(context, asked.rows, cited=asked.cited, labels=asked.labels, unwanted=asked.unwanted)
-    context.fill(cards, cited=asked.cited, source=ListSource(filters_of(facets, call), debias=context.debias))
+    context.fill(cards, cited=asked.cited, source=source_of(context, filters_of(facets, call)))
     if not cards:
         return "nothing left that fits: loosen the filters"
     return f"{len(cards)} ranked: " + "; ".join(f"{c.ordinal} {one_line(c.title, 40)}" for c in cards)
@@ -96,18 +98,29 @@ def rank_rows(
 ) -> list[Ranked]:
     """The best of the rows in ``keep``; what the user knows, and what is unavailable, is left out.
 
+    What is among them by exploring alone is noted in the context.
+
     Args:
         unwanted: what this request does not want, in words.
         k: how many; None: as many as a list of this turn shows.
-        dials: how varied the list is; None: as the ranker has them.
+        dials: how varied the list is; None: as the user's own dials have it.
         debias: the dial of the correction for popularity, or the correction; None: the request's dial, else what the
             build derived.
 
     Raises:
         UserError: the dial is not in [0, 1].
     """
-    knowledge = context.knowledge
+    knowledge, many = context.knowledge, context.k if k is None else k
     tastes = tastes_of(context, unwanted)
     allowed = keep & ~hidden_rows(context, tastes) & knowledge.catalogue.available
-    dials = dials or knowledge.ranker.dials()
-    return ranked_for(context, allowed, context.k if k is None else k, tastes=tastes, dials=dials, debias=debias)
+    dials = dials or knowledge.ranker.dials(context.dials.diversity)
+    found = ranked_for(context, allowed, many, tastes=tastes, dials=dials, debias=debias)
+
+    def again(explore: Explore) -> list[int]:
+        plain = ranked_for(
+            context, allowed, many, tastes=tastes, dials=dials, debias=debias, explore=explore, reasons=False
+        )
+        return [ranked.row for ranked in plain]
+
+    context.explored = explored_among(context, [ranked.row for ranked in found], again)
+    return found

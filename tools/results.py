@@ -193,6 +193,14 @@ class Writing(Record):
     reasons: tuple[str, ...] = Field(default=(), description="what each of those said that no evidence holds")
 
 
+class Question(Record):
+    """What a reply asks back, because the answer would help the next list most."""
+
+    labels: tuple[str, str] = Field(description="the two kinds to choose from, as the catalogue has them")
+    text: str = Field(description="the question")
+    nats: float = Field(description="information that the answer is expected to give about the order of the best items")
+
+
 class Turn(Versioned):
     """One exchange, whole."""
 
@@ -219,6 +227,8 @@ class Turn(Versioned):
     writing: Writing | None = Field(
         default=None, description="where a language model wrote the words above the list; null: they were composed"
     )
+    question: Question | None = Field(default=None, description="what the reply asks back, where that helps")
+    explore: float = Field(default=0.0, description="exploration dial that the list was made with, 0 to 1")
     simulated: bool = Field(default=False, description="the log behind the figures is simulated")
     seconds: Mapping[str, float] = Field(default_factory=dict, description="time each node took, and 'first_result'")
 
@@ -232,6 +242,7 @@ class ItemList(Versioned):
     cards: tuple[Card, ...]
     evidence: tuple[Evidence, ...] = ()
     notices: tuple[str, ...] = ()
+    explore: float = Field(default=0.0, description="exploration dial that the list was made with, 0 to 1")
     simulated: bool = False
 
 

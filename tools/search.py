@@ -12,16 +12,18 @@ from ..catalog.search import Hit, Query
 from ..catalog.text import one_line
 from ..ranking.base import Ranked
 from ..ranking.debias import Debias
+from ..ranking.posterior_part import Explore
 from ..ranking.tastes import TasteMatches
-from .base import Arguments, ListSource, Tool, TurnContext
+from .base import Arguments, Tool, TurnContext
 from .claims import item_claims
+from .exploring import source_of
 from .facets import Facets, arguments_with_facets, filters_of, resolve, settled
 from .linker import Ambiguous
 from .mentions import said_beyond
 from .rank import comparable, rank_cards
 from .results import Card
 from .target import item_row, row_meant
-from .taste import UNWANTED, hidden_rows, history_of, ranked_for, seen_rows, tastes_of
+from .taste import UNWANTED, explored_among, hidden_rows, history_of, ranked_for, seen_rows, tastes_of
 
 #: How many hits are fetched before they are ordered for the user.
 DEPTH = 60
@@ -86,7 +88,7 @@ def search(context: TurnContext, facets: Facets, call: Arguments) -> str:
             personal=True,
         )
     _say_known_picture(context)
-    source = ListSource(filters_of(facets, call), context.pool, context.debias)
+    source = source_of(context, filters_of(facets, call), context.pool)
     context.fill(cards, query=text or (f"like {like}" if like else None), cited=asked.cited, source=source)
     if not cards:
         return "nothing found: loosen the filters" if asked.words else "nothing found"
@@ -172,9 +174,17 @@ def search_cards(
     if personal and hits:
         context.pool = tuple(hit.item_id for hit in hits)
         by_row = {hit.row: hit for hit in hits}
-        found = ordered_for(context, [hit.row for hit in hits], tastes=tastes, debias=debias)
+        rows = [hit.row for hit in hits]
+        found = ordered_for(context, rows, tastes=tastes, debias=debias)
         order = [(score, by_row[row], ranked) for score, row, ranked in found]
+
+        def again(explore: Explore) -> list[int]:
+            plain = ordered_for(context, rows, tastes=tastes, debias=debias, explore=explore, reasons=False)
+            return [row for _, row, _ in plain[: context.k]]
+
+        context.explored = explored_among(context, [row for _, row, _ in found[: context.k]], again)
     else:
+        context.explored = ()
         order = [(hit.score, hit, None) for hit in hits]
     words = text or (f"like {knowledge.title(likes[0])}" if likes else None)
     cards = []
@@ -200,6 +210,7 @@ def ordered_for(
     *,
     tastes: TasteMatches | None,
     debias: float | Debias | None = None,
+    explore: Explore | None = None,
     reasons: bool = True,
 ) -> list[tuple[float, int, Ranked | None]]:
     """What a search found, in the order of reciprocal ranks of the request (twice) and of the user's own ranking.
@@ -209,14 +220,14 @@ def ordered_for(
         tastes: stated ones.
         debias: the dial of the correction for popularity in the user's own ranking, or the correction; None: that of
             the request.
-        reasons: as for :func:`.taste.ranked_for`.
+        explore, reasons: as for :func:`.taste.ranked_for`.
 
     Returns:
         score, row, and what the user's ranking says of it (None where it leaves it out), best first.
     """
     only = np.zeros(len(context.knowledge.catalogue), dtype=np.bool_)
     only[list(rows)] = True
-    ranking = ranked_for(context, only, len(rows), tastes=tastes, debias=debias, reasons=reasons)
+    ranking = ranked_for(context, only, len(rows), tastes=tastes, debias=debias, explore=explore, reasons=reasons)
     by_row = {ranked.row: ranked for ranked in ranking}
     place = {ranked.row: rank for rank, ranked in enumerate(ranking, start=1)}
     person = min(1.0, len(history_of(context)) / KNOWN_AT)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ..catalog.text import one_line
-from ..ranking.graph import USERS
+from ..ranking.graph import USERS, GraphModel
 from ..ranking.graph_ranker import GraphRanker
 from .base import TurnContext
 from .results import Evidence
@@ -57,16 +57,25 @@ def _is_seldom(both: int, first: int, second: int, everybody: int) -> bool:
 
 def people_in_common(context: TurnContext, past: int | None, row: int) -> int | None:
     """How many people of the log chose both; None where there is no graph of people to count in."""
-    graph = context.knowledge.ranker.rankers.get("graph")
-    if past is None or not isinstance(graph, GraphRanker) or USERS not in graph.model.relations:
+    model = _people(context)
+    if past is None or model is None:
         return None
-    model = graph.model
     if max(past, row) >= model.n_items:
         return 0
     steps = model.steps
     ours, theirs = (steps.indices[steps.indptr[one] : steps.indptr[one + 1]] for one in (past, row))
     shared = np.intersect1d(ours, theirs, assume_unique=True)
     return int((model.relation_of[shared] == model.relations.index(USERS)).sum())
+
+
+def counts_people(context: TurnContext) -> bool:
+    """Whether there is a graph of people to count in."""
+    return _people(context) is not None
+
+
+def _people(context: TurnContext) -> GraphModel | None:
+    graph = context.knowledge.ranker.rankers.get("graph")
+    return graph.model if isinstance(graph, GraphRanker) and USERS in graph.model.relations else None
 
 
 def _counted(context: TurnContext, past: int, row: int) -> int:

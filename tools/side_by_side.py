@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..ranking.debias import Debias
 from .base import ListSource, TurnContext
+from .exploring import explore_of_list
 from .facets import Facets, resolve_filters
 from .results import Listed, ListVariant
 from .search import ordered_for
@@ -47,20 +48,23 @@ def _ranker(context: TurnContext, facets: Facets, source: ListSource) -> Callabl
     unwanted = source.filters.get("without")
     tastes = tastes_of(context, (str(unwanted),) if unwanted else ())
     open_to = knowledge.catalogue.available & ~hidden_rows(context, tastes)
+    explore = explore_of_list(context)
     if source.pool:
         known = [knowledge.catalogue.row_of[one] for one in source.pool if one in knowledge.catalogue.row_of]
         hits = [row for row in known if open_to[row]]
 
         def of_search(debias: Debias) -> list[int]:
-            found = ordered_for(context, hits, tastes=tastes, debias=debias, reasons=False)
+            found = ordered_for(context, hits, tastes=tastes, debias=debias, explore=explore, reasons=False)
             return [row for _, row, _ in found[:k]]
 
         return of_search
     open_to &= resolve_filters(knowledge.catalogue, facets, source.filters).rows
-    dials = knowledge.ranker.dials()
+    dials = knowledge.ranker.dials(context.dials.diversity)
 
     def of_all(debias: Debias) -> list[int]:
-        found = ranked_for(context, open_to, k, tastes=tastes, dials=dials, debias=debias, reasons=False)
+        found = ranked_for(
+            context, open_to, k, tastes=tastes, dials=dials, debias=debias, explore=explore, reasons=False
+        )
         return [ranked.row for ranked in found]
 
     return of_all

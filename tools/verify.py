@@ -15,6 +15,7 @@ from typing import Literal
 from ..catalog.items import Item
 from ..catalog.text import one_line
 from ..ranking.base import Contribution, Ranked
+from ..ranking.fused_ranker import TASTES
 from .base import TurnContext
 from .claims import MOST_CLAIMS, history_record
 from .counterfactual import QUERY, LeastSet, Left, Standing, Standings, least_set
@@ -204,7 +205,7 @@ def candidates_of(standings: Standings, contributions: Sequence[Contribution], r
             total[one.ref] = total.get(one.ref, 0.0) + one.amount
     chosen = standings.history.chosen()
     fit = {ref for ref, of in zip(chosen.refs, chosen.rows.tolist(), strict=True) if of != row}
-    liked = {one.ref for one in contributions if one.row is None and one.amount > 0}
+    liked = {one.ref for one in contributions if one.part == TASTES and one.amount > 0}
     open_to = (fit | liked) & standings.evidence
     order = sorted((ref for ref in open_to if total.get(ref, 0.0) > 0), key=lambda ref: (-total[ref], ref))
     return list(dict.fromkeys([*order, *(ref for ref in chosen.last(LATELY).refs if ref in open_to)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,10 +24,17 @@ from .variants import Variant, own_variant, variants_of
 LOWER, UNSIGNED, MISTYPED = 0.3, 0.35, 0.2
 #: How often a list is on the table though the message does not need it, and a turn before that has no bearing on it.
 LISTED, TALKED = 0.25, 0.15
+#: How often a wish that says all it means comes after another search, of which nothing is carried over.
+EARLIER = 0.4
 #: How often the catalogue that an adapter is made for is spoken of, where there is one.
 OWN = 0.5
 #: How often a phrasing is filled anew where a catalogue cannot be asked for what came: a year before its first.
 MOST_TRIES = 4
+#: Tools (several in a row, or none: a reply) that n phrasings lead to are drawn n**(1 - BALANCE) times as often as if
+#: one did: half of what people say is a search, and what is seldom said would be seldom learned.
+BALANCE = 0.3
+#: Tools that fewer phrasings lead to count as so many, lest a handful is learned by heart.
+FEW = 20
 _FREE_TEXT = ("query", "like", "without", "title", "about", "named", "not_named")
 
 
@@ -65,7 +73,7 @@ class Example:
 def examples(
     phrasings: Sequence[Phrasing], count: int, *, seed: int = 0, own: Catalogue | None = None
 ) -> list[Example]:
-    """So many examples, each phrasing about as often as it has something to vary.
+    """So many examples: a phrasing the oftener the more it has to vary, and the fewer others lead to the same tools.
 
     Args:
         own: a catalogue that half of them speak of, as far as phrasings fit what can be asked of it.
@@ -74,37 +82,57 @@ def examples(
         Unfit: a phrasing's plan does not fit the tools of its domain.
     """
     rng = Random(seed)
-    weights = [1.0 + min(len(slots_of(one)), 3) for one in phrasings]
+    alike = Counter(_tools_of(one) for one in phrasings)
+    weights = [(1.0 + min(len(slots_of(one)), 3)) * max(alike[_tools_of(one)], FEW) ** -BALANCE for one in phrasings]
     share = count / sum(weights)
     variants = {} if own is None else {domain: own_variant(domain, own) for domain in DOMAINS}
+    searches = [one for one in phrasings if _tools_of(one) == ("search_items",) and _says_all(one)]
     found: list[Example] = []
     for phrasing, weight in zip(phrasings, weights, strict=True):
         times = int(share * weight) + (rng.random() < share * weight % 1)
-        found.extend(_example(phrasing, variants, rng) for _ in range(times))
+        found.extend(_example(phrasing, variants, searches, rng) for _ in range(times))
     rng.shuffle(found)
     return found
 
 
-def _example(phrasing: Phrasing, own: Mapping[Domain, Variant], rng: Random) -> Example:
+def _tools_of(phrasing: Phrasing) -> tuple[str, ...]:
+    return tuple(name for name, _ in phrasing.plan)
+
+
+def _says_all(phrasing: Phrasing) -> bool:
+    """Whether a message speaks for itself: it names what it wants, and stands alone or changes nothing said before."""
+    if phrasing.past or phrasing.shown or phrasing.image or not phrasing.plan:
+        return False
+    lists = [args for name, args in phrasing.plan if name in ("search_items", "recommend")]
+    return all(
+        {"query", "named", "like"} & args.keys() and not {"more", "less"} & args.keys() and "{l" not in str(args)
+        for args in lists
+    )
+
+
+def _example(phrasing: Phrasing, own: Mapping[Domain, Variant], searches: Sequence[Phrasing], rng: Random) -> Example:
     domain: Domain = rng.choice(DOMAINS) if phrasing.domain == "any" else phrasing.domain
     variant = own.get(domain) if rng.random() < OWN else None
     if variant is not None and variant.has(calls_of(phrasing)):
         for _ in range(MOST_TRIES):
             with suppress(Unfit):  # its numbers reach less far than a domain's, and its titles may be long
-                return _spoken(phrasing, domain, variant, rng)
+                return _spoken(phrasing, domain, variant, searches, rng)
     variant = rng.choice([one for one in variants_of(domain) if one.has(calls_of(phrasing))])
-    return _spoken(phrasing, domain, variant, rng)
+    return _spoken(phrasing, domain, variant, searches, rng)
 
 
-def _spoken(phrasing: Phrasing, domain: Domain, variant: Variant, rng: Random) -> Example:
+def _spoken(phrasing: Phrasing, domain: Domain, variant: Variant, searches: Sequence[Phrasing], rng: Random) -> Example:
     filled = fill(phrasing, domain, rng, words=variant.words, lower=rng.random() < LOWER)
     plan = _planned(filled.plan, variant, phrasing)
-    titles = filled.titles
-    if not titles and (any(plan for _, plan, _ in filled.past) or rng.random() < LISTED):
-        titles = tuple(rng.sample(list(variant.words["titles"]), 5))
     past: list[AnyMessage] = []
-    if not filled.past and rng.random() < TALKED:
+    if _says_all(phrasing) and rng.random() < EARLIER:
+        past += _earlier(domain, variant, searches, rng)
+    elif not filled.past and rng.random() < TALKED:
         past += _small_talk(rng)
+    searched = any(isinstance(one, AIMessage) and one.tool_calls for one in past)
+    titles = filled.titles
+    if not titles and (searched or any(plan for _, plan, _ in filled.past) or rng.random() < LISTED):
+        titles = tuple(rng.sample(list(variant.words["titles"]), 5))
     for say, calls, reply in filled.past:
         past += [HumanMessage(_typed(say, calls, rng)), _answer(_planned(calls, variant, phrasing), reply)]
     messages = [
@@ -158,6 +186,18 @@ def _typed(text: str, calls: Sequence[Call], rng: Random) -> str:
     if rng.random() < MISTYPED:
         text = mistyped(text, rng, keep=copied, share=0.15)
     return text
+
+
+def _earlier(domain: Domain, variant: Variant, searches: Sequence[Phrasing], rng: Random) -> Iterator[AnyMessage]:
+    """Another search, made before; none where the variant fits none of a few."""
+    for phrasing in rng.sample(searches, min(8 * MOST_TRIES, len(searches))):
+        if phrasing.domain in (domain, "any") and variant.has(calls_of(phrasing)):
+            filled = fill(phrasing, domain, rng, words=variant.words)
+            with suppress(Unfit):
+                plan = _planned(filled.plan, variant, phrasing)
+                yield HumanMessage(_typed(filled.say, filled.plan, rng))
+                yield _answer(plan, "")
+                return
 
 
 def _small_talk(rng: Random) -> Iterator[AnyMessage]:

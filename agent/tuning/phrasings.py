@@ -20,7 +20,10 @@ from ...errors import UserError
 from .shells import Domain
 
 #: Files of the corpus that hold phrasings of wishes, opinions, questions and talk.
-FILES = ("films-search", "films-turns", "films-feedback", "seeker", "country", "talk", "others")
+FILES = (
+    *("films-search", "films-turns", "films-feedback", "seeker", "country", "talk", "others"),
+    *("wishes", "opinions", "questions", "switches", "chat"),
+)
 #: One phrasing in so many is kept from training, to choose by.
 DEV_SHARE = 12
 
