@@ -38,6 +38,9 @@ KEPT_MESSAGES = 40
 #: Questions back that a thread remembers, so that none is asked again soon.
 KEPT_QUESTIONS = 20
 
+#: What such failures hold.
+_FOR_THE_PERSON = ("is not clear", "has nothing called", "carries the name")
+
 Toolbox = Callable[[int], Mapping[str, Tool]]
 
 
@@ -296,7 +299,7 @@ def _words(answer: AIMessage) -> str:
 
 def _asks_back(failures: list[str]) -> bool:
     """A failure that only the person can mend (which of two titles) is asked, not planned around."""
-    return any("is not clear" in failure or "has nothing called" in failure for failure in failures)
+    return any(sign in failure for failure in failures for sign in _FOR_THE_PERSON)
 
 
 def _run(desk: TurnContext, tools: Mapping[str, Tool], call: Mapping[str, Any]) -> ToolRun:

@@ -20,6 +20,8 @@ MOST_WORDS = 240
 #: How items of the list are named by their place.
 _PLACES = ("number", "last", *map(str, range(1, 11)))
 _EDGES = ".,;:!?…\"“”„'‘’`()[]{}<>*_"
+#: Between words: spaces, and stops that stand between them without any ("light...but not stupid").
+_BREAK = re.compile(r"\s+|\.{2,}|…|[?!;]+")
 _POSSESSIVE = re.compile(r"['’]s?$")
 
 
@@ -67,7 +69,7 @@ def _texts(past: Iterable[AnyMessage]) -> Iterator[str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    for piece in text.split():
+    for piece in _BREAK.split(text):
         bare = piece.strip(_EDGES)
         plain = _POSSESSIVE.sub("", bare)
         yield from (word for word in (bare, plain, *re.split(r"[-/–—]", plain)) if word and word.isprintable())

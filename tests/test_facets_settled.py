@@ -140,6 +140,14 @@ def test_an_unclear_name_is_asked_about() -> None:
         resolve(CATALOGUE, FACETS, asked(named="Quentin Tarantino"))
 
 
+def test_a_refused_name_that_nobody_has_refuses_nothing() -> None:
+    found = resolve(CATALOGUE, FACETS, asked(not_named="Quentin Tarantino"))
+    assert found.rows.all()
+    assert found.words == ()
+    (told,) = found.readings
+    assert told == "Nothing was left out for a name: nothing here carries the name 'Quentin Tarantino'."
+
+
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(ToolError, match="is above"):
         resolve(CATALOGUE, FACETS, settled(FACETS, asked(more="year", year_max=1960), {"year": [1990.0]}))

@@ -55,6 +55,7 @@ def test_words_are_those_of_the_message_the_list_and_the_turns_before() -> None:
     assert "Hitchcock" not in found
     assert "1990" not in found
     assert words_of("…", [], []) == []
+    assert words_of("light...but not stupid?...no", [], []) == ["light", "but", "not", "stupid", "no"]
 
 
 @given(message=st.text(max_size=80), seed=st.integers(0, 50))

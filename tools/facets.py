@@ -21,7 +21,7 @@ from ..catalog.items import AttributeSpec, Catalogue
 from ..catalog.text import one_line
 from ..errors import ToolError
 from .base import Arguments
-from .names import Named, find_name
+from .names import Named, NoSuchName, find_name
 
 A = TypeVar("A", bound=Arguments)
 
@@ -227,7 +227,13 @@ def resolve(catalogue: Catalogue, facets: Facets, arguments: Arguments) -> Asked
     readings: list[str] = []
     for field, keep in (("named", True), ("not_named", False)):
         if field in given:
-            named = rows_named(catalogue, facets, given[field])
+            try:
+                named = rows_named(catalogue, facets, given[field])
+            except NoSuchName as error:
+                if keep:
+                    raise
+                readings.append(f"Nothing was left out for a name: {error}.")
+                continue
             rows = rows & (named.rows if keep else ~named.rows)
             # One name that was taken for what was said stands in its place; several all bear what was said.
             name = named.taken[0] if len(named.taken) == 1 else given[field]

@@ -43,6 +43,10 @@ _OF_SONS = frozenset({"jr", "sr", "ii", "iii"})
 ASKED_ABOUT = 70.0
 
 
+class NoSuchName(ToolError):
+    """Nothing in the catalogue carries the name, nor one like it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Named:
     """What a name in an argument means.
@@ -93,7 +97,7 @@ def find_name(
 
     Raises:
         Ambiguous: several names come near, or one that is not near enough.
-        ToolError: no name comes near.
+        NoSuchName: no name comes near.
     """
     rows, attributes = _carrying(catalogue, specs, (name,))
     if attributes:
@@ -104,7 +108,7 @@ def find_name(
     if not taken and words:
         taken = _misspelt(name, indexes, words, threshold, margin)
     if not taken:
-        raise ToolError(f"nothing here carries the name {name!r}")
+        raise NoSuchName(f"nothing here carries the name {name!r}")
     found = _written(indexes, taken)
     rows, attributes = _carrying(catalogue, specs, found)
     return Named(rows, attributes, found)
