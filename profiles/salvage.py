@@ -73,12 +73,13 @@ def _rows(damaged: sqlite3.Connection) -> Iterator[tuple[int, dict[str, Any]]]:
     columns = _columns(damaged)
     if not columns:
         return
-    query = f"SELECT seq, erased, {', '.join(columns)} FROM profile_events NOT INDEXED WHERE seq > ? ORDER BY seq"
+    query = f"SELECT seq, erased, {', '.join(columns)} FROM profile_events NOT INDEXED WHERE seq >= ? ORDER BY seq"
+    # ">= at + 1" and not "> at": SQLite would look for the row at, which may lie in the damaged part
     at, last, failed, tries = 0, _last(damaged), 0, 0
     while at < last and failed < _IN_A_ROW and tries < _IN_ALL:
         tries += 1
         try:
-            for row in damaged.execute(query, (at,)):
+            for row in damaged.execute(query, (at + 1,)):
                 at = row[0] if at < row[0] <= last else at
                 yield int(row[1] == 1), dict(zip(columns, row[2:], strict=True))
             return
@@ -86,7 +87,7 @@ def _rows(damaged: sqlite3.Connection) -> Iterator[tuple[int, dict[str, Any]]]:
             pass  # what stands behind the place is read below, from the next number on
         try:
             # A row is handed out when the one after it could be read too: the last before the place is read alone.
-            one = damaged.execute(f"{query} LIMIT 1", (at,)).fetchone()
+            one = damaged.execute(f"{query} LIMIT 1", (at + 1,)).fetchone()
         except _UNREADABLE:
             at, failed = at + 1, failed + 1
             continue

@@ -94,7 +94,7 @@ def test_a_build_again_keeps_what_people_said(shop: Path, data: Path) -> None:
     assert "the ranker has no sequence part: 80 events to learn from, the least is 500" in other.out
     assert "the ranker's weights are fixed ones" in other.out
     said = {found["text"] for found in command("doctor", "--llm", "rules", "--json", "-w", shop).document["findings"]}
-    assert "popularity, transitions, text, image; fixed weights" in said
+    assert "popularity, transitions, text, image, posterior; fixed weights" in said
     assert "the ranker has no ease part: it was left out of this build" in said
     third = (shop / "current").resolve()
     assert {path.name for path in (shop / "builds").iterdir()} == {second.name, third.name}

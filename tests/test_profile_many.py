@@ -85,9 +85,9 @@ def test_a_user_of_100_000_events(
     assert len(describe(profile, live.knowledge.title)) < 40 + 5 * 11 + 1
 
     loads, folds = counted(monkeypatch, type(store), "events"), counted(monkeypatch, base, "fold")
-    turn = live.chat("ana", "I hate Cobalt, something else?")
-    assert turn.events
-    assert turn.cards
+    turn = live.chat("ana", "I hated the Acme pen 1, something else?")
+    assert turn.events, "feedback and a list, in one turn"
+    assert len(turn.tools) == 2
     assert (len(loads), len(folds)) == (1, 1), "a turn reads and folds the events once"
     for step in (
         lambda: live.recommend("ana", k=5, must_exist=True),
@@ -102,7 +102,7 @@ def test_a_user_of_100_000_events(
     assert not loads
     liked = live.feedback("ana", "like", "p60")
     loads.clear()
-    assert live.chat("ana", "I hated the Acme pen 1, something else?").events
+    assert live.chat("ana", "I hated the Acme pen 2, something else?").events
     assert len(loads) == 1
     monkeypatch.undo()
 
