@@ -33,7 +33,7 @@ def replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no half-written file is left
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
